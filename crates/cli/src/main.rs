@@ -1,0 +1,2 @@
+//! The farspeak command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A secure SIP node: registrar, proxy, policy, storage.

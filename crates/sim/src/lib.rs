@@ -1,0 +1,1 @@
+//! Virtual time, links, NATs and ladders for testing protocol machines.
