@@ -4,6 +4,7 @@
 //! proxy, the registrar, authentication and policy inside it. One shard runs per core; all shards share
 //! [`shared::Shared`]. The edge (configuration, store, server, admin) feeds it and does what its events ask.
 
+pub mod binding;
 pub mod domain;
 pub mod event;
 pub mod shared;
