@@ -8,3 +8,4 @@ pub mod binding;
 pub mod domain;
 pub mod event;
 pub mod shared;
+pub mod throttle;
