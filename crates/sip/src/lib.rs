@@ -1,1 +1,3 @@
 //! SIP without I/O: message codec, framing, transactions, digest.
+
+pub mod digest;
