@@ -5,7 +5,12 @@
 //! [`shared::Shared`]. The edge (configuration, store, server, admin) feeds it and does what its events ask.
 
 pub mod binding;
+pub mod config;
 pub mod domain;
 pub mod event;
+pub mod pii;
+#[cfg(test)]
+mod scratch;
 pub mod shared;
+pub mod store;
 pub mod throttle;

@@ -1,0 +1,180 @@
+//! Every section and key of the configuration file: meaning, default and type, in one place.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::schema::section;
+use super::value::{Durability, Everywhere, LogFormat, LogLevel, Loopback};
+
+section! {
+    /// Whom this node serves.
+    "domain" DomainConfig {
+        /// The domain in the addresses of your users: `example.org` makes `sip:alice@example.org`.
+        /// With the default, phones are set up with `sip:alice@localhost`.
+        /// The realm of passwords is fixed when the node first starts: a later change keeps passwords valid.
+        name: String = "localhost".to_owned(),
+        /// Other names for the same domain.
+        aliases: Vec<String> = Vec::new(),
+        /// The host name by which phones reach this node over TLS, as in its certificate. Empty: `localhost` on
+        /// loopback, else the local address.
+        public_name: Option<String> = None,
+    }
+}
+
+section! {
+    /// Where phones connect, always encrypted. A bare port means that port on every address, IPv4 and IPv6;
+    /// [] switches a listener off.
+    "listen" ListenConfig {
+        /// SIP over TLS.
+        tls: Everywhere = Everywhere::port(5061),
+        /// HTTPS and WebSocket (path `/sip`). Unless you set it, the node falls back to 8443, and says so, where it
+        /// may not or cannot have 443.
+        https: Everywhere = Everywhere::port(443),
+    }
+}
+
+section! {
+    /// What the node proves its name with. Without files it makes an authority and certificates of its own
+    /// (`farspeak ca` exports the authority for phones to trust).
+    "certificate" CertificateConfig {
+        /// PEM file with the certificate and its intermediates, leaf first. Read again on SIGHUP.
+        chain: Option<PathBuf> = None,
+        /// PEM file with the private key of `chain`.
+        key: Option<PathBuf> = None,
+        /// More names for the certificates that the node makes itself. Always in them: `localhost`, the name of this
+        /// host, `domain.name`, its aliases and `domain.public_name`.
+        names: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// Listeners without encryption: anyone on the way reads and changes what passes. Off unless written down.
+    /// A bare port means that port on 127.0.0.1 alone; write an address to reach further.
+    "legacy" LegacyConfig {
+        /// SIP over UDP.
+        udp: Loopback = Loopback::default(),
+        /// SIP over TCP.
+        tcp: Loopback = Loopback::default(),
+        /// SIP over WebSocket without TLS.
+        ws: Loopback = Loopback::default(),
+    }
+}
+
+section! {
+    /// How long and how often users may be registered (RFC 3261 §10.3).
+    "registrar" RegistrarSection {
+        /// Shortest time a phone may ask for; less is answered 423.
+        min_expires: Duration = Duration::from_secs(60),
+        /// Time for a phone that asks for none.
+        default_expires: Duration = Duration::from_secs(3600),
+        /// Longest time; phones that ask for more get this.
+        max_expires: Duration = Duration::from_secs(7200),
+        /// Most phones of one user at a time.
+        max_contacts: usize = 10,
+    }
+}
+
+section! {
+    /// How phones prove whose they are.
+    "auth" AuthSection {
+        /// Demand SHA-256 of every phone (RFC 8760). Many phones in use know only MD5.
+        sha256_only: bool = false,
+        /// How long a challenge may be answered.
+        nonce_lifetime: Duration = Duration::from_secs(300),
+    }
+}
+
+section! {
+    /// What is done about a source that keeps guessing passwords. A source is an IPv4 address or an IPv6 /64;
+    /// phones behind it that are signed in are spared.
+    "throttle" ThrottleSection {
+        /// Failures after which answers to that source are delayed.
+        slow_after: u32 = 10,
+        /// Failures after which that source gets no answer.
+        cut_after: u32 = 50,
+        /// Time in which one failure is forgiven.
+        heal: Duration = Duration::from_secs(12),
+    }
+}
+
+section! {
+    /// Bounds on what peers can make this node keep.
+    "limits" LimitsSection {
+        /// Longest message in bytes.
+        max_message: usize = 65_535,
+        /// Longest header part of a message in bytes.
+        max_header_bytes: usize = 32_768,
+        /// Most header fields of a message.
+        max_headers: usize = 256,
+        /// Most transactions of one shard at a time; new ones get 503.
+        max_transactions: usize = 200_000,
+        /// Most connections in all. Beyond it new ones are closed at once.
+        max_connections: usize = 65_536,
+        /// Most bytes that wait for one peer to read them. Beyond it that peer is cut off.
+        write_queue: usize = 262_144,
+    }
+}
+
+section! {
+    /// How calls are passed on (RFC 3261 §16).
+    "proxy" ProxySection {
+        /// Most phones that one call rings.
+        max_targets: usize = 16,
+        /// How long phones ring before those of lower preference are tried.
+        serial_ring: Duration = Duration::from_secs(30),
+        /// Longest that a call rings in all (Timer C; the RFC wants more than three minutes).
+        timer_c: Duration = Duration::from_secs(185),
+        /// How often phones on UDP get an empty packet that keeps their NAT open; 0s never.
+        udp_keep_alive: Duration = Duration::from_secs(25),
+    }
+}
+
+section! {
+    /// How the process runs.
+    "node" NodeSection {
+        /// Threads that handle messages; 0 takes one per core.
+        shards: u8 = 0,
+        /// Longest wait for transactions in flight when the node is told to stop.
+        drain: Duration = Duration::from_secs(10),
+    }
+}
+
+section! {
+    /// Figures for your monitoring: GET /metrics and GET /health. Clear text and without password: keep it on
+    /// loopback.
+    "admin" AdminConfig {
+        /// Where it listens. Empty switches it off.
+        listen: Option<SocketAddr> = Some((Ipv4Addr::LOCALHOST, 9061).into()),
+    }
+}
+
+section! {
+    /// What is kept on disk.
+    "store" StoreSection {
+        /// What an answered registration survives: `process` the death of this program, `power` that of the machine.
+        durability: Durability = Durability::Process,
+    }
+}
+
+section! {
+    /// What is written down about what happens, on standard error.
+    "log" LogConfig {
+        /// `human`, `json`, or `auto`: human on a terminal, JSON elsewhere.
+        format: LogFormat = LogFormat::Auto,
+        /// `error`, `warn`, `info`, `debug` or `trace`. Up to `debug`, no line tells who called whom.
+        level: LogLevel = LogLevel::Info,
+        /// File that gets every message in full, for `farspeak ladder`. It holds who called whom: empty, it is off.
+        ladder: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// What makes this node weaker, for laboratories. `farspeak doctor` names every one that is on.
+    "dangerous" DangerousConfig {
+        /// Let anybody register and call as anybody, without a password. For load tests on an isolated network.
+        no_authentication: bool = false,
+        /// Write addresses of persons into the log instead of a mark that stands for them.
+        addresses_in_log: bool = false,
+    }
+}
