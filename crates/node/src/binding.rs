@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use farspeak_sansio::{Flow, FlowId, Instant, Transport};
+use farspeak_sip::message::Uri;
 
 use crate::domain::Aor;
 use crate::shared::Clock;
@@ -215,6 +216,25 @@ impl Binding {
     /// Which change of the location table wrote it; later is larger.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whether `other` (of the same user) is what this one replaces.
+    ///
+    /// Two numbered flows are compared by instance and number, whatever their contacts (RFC 5626 §6); anything else by
+    /// Contact URI (RFC 3261 §10.3 step 7, §19.1.4).
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        if let (Some(mine), Some(theirs), Some(my_id), Some(their_id)) =
+            (self.instance(), other.instance(), self.reg_id, other.reg_id)
+        {
+            return my_id == their_id && mine.eq_ignore_ascii_case(theirs);
+        }
+        let equivalent = || Some(Uri::parse(self.contact()).ok()?.equivalent(&Uri::parse(other.contact()).ok()?));
+        self.contact() == other.contact() || equivalent().unwrap_or(false)
+    }
+
+    /// What the store knows the row by, beside the user.
+    pub fn key(&self) -> (&str, &str, Option<u32>) {
+        (self.contact(), self.piece(2), self.reg_id)
     }
 
     /// The same binding with another way back.
