@@ -10,6 +10,8 @@ pub mod binding;
 pub mod config;
 pub mod domain;
 pub mod event;
+pub mod journal;
+pub mod ladder_log;
 pub mod location;
 pub mod pii;
 pub mod policy;

@@ -5,6 +5,13 @@ use farspeak_sansio::Transport;
 use super::*;
 use crate::scratch::Scratch;
 
+impl Store {
+    /// Makes the file as full as a disk can be.
+    pub(crate) fn limit_pages_for_test(&mut self, pages: u32) {
+        self.execute(sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))).unwrap();
+    }
+}
+
 fn row(aor: &str, version: u64) -> BindingRow {
     BindingRow {
         aor: aor.to_owned(),
@@ -157,7 +164,7 @@ fn a_full_disk_fails_the_whole_batch_and_harms_nothing_before_it() {
     let scratch = Scratch::new();
     let mut store = open(&scratch);
     store.commit([&row("first@b", 1)]).unwrap();
-    store.execute(sqlx::query("PRAGMA max_page_count = 10")).unwrap();
+    store.limit_pages_for_test(10);
     let many: Vec<BindingRow> = (0..5000).map(|n| row(&format!("{n}@b"), n + 2)).collect();
     let error = store.commit(&many).expect_err("full");
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
