@@ -203,7 +203,7 @@ mod tests {
         let calls = calls(&log);
         assert_eq!(calls.len(), 1);
         let picture = draw(&calls[0]);
-        let expected = "\
+        let expected = "
               TLS 192.0.2.4:40000              farspeak               TLS 192.0.2.5:40001
    0.000               |--------- INVITE --------->|                           |
    0.000               |<------ 100 Trying --------|                           |
@@ -214,7 +214,7 @@ mod tests {
    1.501               |<-------- 200 OK ----------|                           |
    9.000               |<----- 200 OK (BYE) -------|                           |
 ";
-        assert_eq!(picture, expected, "\n{picture}");
+        assert_eq!(format!("\n{picture}"), expected, "\n{picture}");
     }
 
     #[test]
