@@ -22,12 +22,10 @@ impl Network {
     pub(crate) fn send_datagram(&mut self, host: HostId, flow: Flow, bytes: Arc<[u8]>) {
         let state = &self.hosts[host.0];
         let of_family = |local: SocketAddr| local.is_ipv4() == flow.remote.is_ipv4();
+        // As with the real driver, the local address names the socket; the handle does not matter.
         let mut sockets = state.sockets.iter().filter(|socket| socket.transport == Transport::Udp);
-        let socket = if flow.id == FlowId::UNBOUND {
-            sockets.clone().find(|socket| socket.local == flow.local).or_else(|| sockets.find(|s| of_family(s.local)))
-        } else {
-            sockets.find(|socket| socket.id == flow.id)
-        };
+        let unspecified = flow.local.ip().is_unspecified();
+        let socket = sockets.find(|socket| socket.local == flow.local || (unspecified && of_family(socket.local)));
         let Some(socket) = socket else {
             self.schedule(self.now, Happening::FlowFailed { host, flow });
             return;
@@ -37,7 +35,7 @@ impl Network {
             Err(fate) => {
                 self.saw(host, None, flow, self.now, &bytes, fate);
                 if self.icmp {
-                    self.schedule(self.now, Happening::FlowFailed { host, flow });
+                    self.report(host, flow, self.now);
                 }
             }
             Ok(departed) => {
@@ -78,12 +76,20 @@ impl Network {
             self.saw(sender, Some(host), flow, sent, &bytes, Fate::Unreachable);
             if self.icmp && self.hosts[host.0].powered {
                 let back = self.link_between(host, Some(sender)).delay;
-                self.schedule(self.now + back, Happening::FlowFailed { host: sender, flow });
+                self.report(sender, flow, self.now + back);
             }
             return;
         };
         self.saw(sender, Some(host), flow, sent, &bytes, Fate::Delivered);
         self.receive(host, Flow { id, transport: Transport::Udp, local, remote: from }, &bytes);
+    }
+
+    /// Tells a sender that its datagram could not be delivered.
+    fn report(&mut self, host: HostId, flow: Flow, at: Instant) {
+        self.schedule(at, Happening::FlowFailed { host, flow });
+        if flow.id != FlowId::UNBOUND {
+            self.schedule(at, Happening::FlowFailed { host, flow: Flow { id: FlowId::UNBOUND, ..flow } });
+        }
     }
 
     /// Leaves the host's realm, through as many translators as it takes to reach a realm that knows the destination.

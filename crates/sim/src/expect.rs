@@ -64,6 +64,27 @@ impl Network {
         found
     }
 
+    /// How many messages there have been: a mark for [`seen_since`](Self::seen_since).
+    pub fn mark(&self) -> usize {
+        self.log.sightings().count()
+    }
+
+    /// Runs until a message has arrived that matches, at any time after the mark; whether one did within the duration.
+    /// For links that lose: a repetition may arrive in any order.
+    #[track_caller]
+    pub fn seen_since(&mut self, mark: usize, within: Duration, pattern: &str) -> bool {
+        let wanted = self.read(pattern);
+        let until = self.now + within;
+        loop {
+            if self.log.sightings().skip(mark).any(|seen| wanted.fits(seen)) {
+                return true;
+            }
+            if !self.step(until) {
+                return false;
+            }
+        }
+    }
+
     /// How many messages so far match.
     #[track_caller]
     pub fn count(&self, pattern: &str) -> usize {

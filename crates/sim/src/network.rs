@@ -71,7 +71,7 @@ pub(crate) enum Happening {
         to: SocketAddr,
         bytes: Arc<[u8]>,
     },
-    /// A machine is told that a flow failed. The epoch says which tenant of the host it concerns.
+    /// A machine is told that a flow failed.
     FlowFailed { host: HostId, flow: Flow },
     /// A connection request arrives.
     Syn { connection: u64, realm: usize, from: SocketAddr, to: SocketAddr },

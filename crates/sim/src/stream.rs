@@ -33,8 +33,8 @@ pub(crate) struct Connection {
     /// The one that connected, and the one that accepted (once the request has arrived).
     ends: [Option<End>; 2],
     open: bool,
-    /// What was sent before the connection was open, with the flow that the machine named.
-    waiting: Vec<(Flow, Arc<[u8]>)>,
+    /// What was sent before the connection was open.
+    waiting: Vec<Arc<[u8]>>,
     /// When the last bytes from each end arrive.
     last: [Instant; 2],
     /// How often each end's direction has been stalled; whether it is now; what has arrived meanwhile.
@@ -48,6 +48,8 @@ pub(crate) struct Connection {
 struct End {
     host: HostId,
     flow: Flow,
+    /// The flow without a handle under which the machine asked for this connection first, if it did.
+    asked_as: Option<Flow>,
     /// Whether this end believes that the connection lives.
     alive: bool,
     framer: Option<Box<dyn Framer>>,
@@ -131,10 +133,13 @@ impl Network {
             None => return self.schedule(self.now, Happening::FlowFailed { host, flow }),
         };
         let Some(connection) = self.connections.get_mut(&key) else { return };
+        if let (FlowId::UNBOUND, Some(end)) = (flow.id, connection.ends[end].as_mut()) {
+            end.asked_as.get_or_insert(flow);
+        }
         if connection.open {
             self.write(key, end, bytes);
         } else {
-            connection.waiting.push((flow, bytes));
+            connection.waiting.push(bytes);
         }
     }
 
@@ -158,7 +163,7 @@ impl Network {
         let flow = Flow { id: state.take_id(), transport, local, remote: from };
         let framer = state.framer.as_mut().map(|framer| framer());
         if let Some(connection) = self.connections.get_mut(&key) {
-            connection.ends[1] = Some(End { host, flow, alive: true, framer });
+            connection.ends[1] = Some(End { host, flow, asked_as: None, alive: true, framer });
         }
         // TLS 1.3 takes one round trip more, the WebSocket handshake another.
         let round_trips = match transport {
@@ -172,7 +177,7 @@ impl Network {
     pub(crate) fn established(&mut self, key: u64) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         connection.open = true;
-        for (_, bytes) in std::mem::take(&mut connection.waiting) {
+        for bytes in std::mem::take(&mut connection.waiting) {
             self.write(key, 0, bytes);
         }
     }
@@ -250,20 +255,13 @@ impl Network {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(side) = connection.ends[end].as_mut().filter(|side| side.alive) else { return };
         side.alive = false;
-        let (host, flow) = (side.host, side.flow);
-        let waiting = if end == 0 { std::mem::take(&mut connection.waiting) } else { Vec::new() };
+        let (host, flow, asked_as) = (side.host, side.flow, side.asked_as);
         if connection.is_over() || connection.ends[1].is_none() {
             self.connections.remove(&key);
         }
         self.hosts[host.0].free_id(flow.id);
-        // Who sent before there was a connection knows it by the flow that it named.
-        let mut named: Vec<Flow> = Vec::new();
-        for (flow, _) in waiting {
-            if !named.contains(&flow) {
-                named.push(flow);
-            }
-        }
-        for flow in named.into_iter().chain([flow]) {
+        // Who sent without a handle may know the connection only by the flow that it named.
+        for flow in [Some(flow), asked_as].into_iter().flatten() {
             self.schedule(self.now, Happening::FlowFailed { host, flow });
         }
     }
@@ -307,7 +305,7 @@ impl Network {
         self.next_connection += 1;
         let crossed = departed.as_ref().map(|departed| departed.crossed.clone()).unwrap_or_default();
         let connection = Connection {
-            ends: [Some(End { host, flow: own, alive: true, framer }), None],
+            ends: [Some(End { host, flow: own, asked_as: None, alive: true, framer }), None],
             open: false,
             waiting: Vec::new(),
             last: [Instant::ZERO; 2],
@@ -397,7 +395,8 @@ impl Network {
             let fits = |end: &End| end.host == host && end.alive && end.flow.transport == flow.transport;
             end.as_ref().is_some_and(|end| fits(end) && end.flow.remote == flow.remote)
         };
-        all.find_map(|(key, connection)| connection.ends.iter().position(fits).map(|end| (*key, end)))
+        // The youngest, if there are several.
+        all.rev().find_map(|(key, connection)| connection.ends.iter().position(fits).map(|end| (*key, end)))
     }
 
     fn streams_between(&self, one: HostId, other: HostId) -> Vec<(u64, usize)> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, TimerTable, Transmit, Transport};
+use farspeak_sansio::{Flow, Instant, Machine, Receive, TimerTable, Transmit, Transport};
 use farspeak_sim::{Host, Link, Network, Probe};
 
 const fn ms(ms: u64) -> Duration {
@@ -169,10 +169,7 @@ fn an_unreachable_port_is_reported_only_with_icmp() {
 #[test]
 fn a_datagram_from_an_unbound_socket_fails() {
     let (mut net, alice, _) = asker_and_echo(1);
-    let gone = Flow {
-        id: FlowId::new(0, 9, 9),
-        ..Flow::unbound(Transport::Udp, addr("192.0.2.1:5060"), addr("192.0.2.2:5060"))
-    };
+    let gone = Flow::unbound(Transport::Udp, addr("192.0.2.1:9"), addr("192.0.2.2:5060"));
     net.at(alice, |asker, now| asker.ask(now, gone));
     net.run_for(ms(1));
     assert!(net.ladder().contains("alice: unreachable"), "{net}");
