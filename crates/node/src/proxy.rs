@@ -1,0 +1,264 @@
+//! The stateful proxy (RFC 3261 §16): what becomes of a request, from its validation to its first branch.
+//!
+//! ```text
+//! request ─▶ validate §16.3 ─▶ Route §16.4 ─▶ whom is it for? ─▶ admission ─▶ targets §16.5 ─▶ forward §16.6
+//!                                              │ REGISTER ─▶ registration     │
+//!                                              └ to the node itself ─▶ local  └ refused: 403 404 407 480 …
+//! ```
+//!
+//! [`forward`] writes and sends the copies, [`response`] handles what comes back (§16.7–16.10), [`ack`] passes the ACK of
+//! a 2xx along, [`local`] answers for the node itself, [`admission`] is throttle, digest and policy.
+
+mod ack;
+mod admission;
+mod forward;
+mod local;
+mod response;
+
+use std::sync::Arc;
+
+use farspeak_sansio::{Flow, Instant};
+use farspeak_sip::endpoint::{Branch, ServerTx};
+use farspeak_sip::message::{HeaderName, Message, Method, Scheme, StatusCode, Uri};
+
+use crate::binding::Binding;
+use crate::domain::Aor;
+use crate::flow_token::{FlowToken, OtherSide};
+use crate::fork::{Context, Target, TargetSet};
+use crate::loop_detection::loop_key;
+use crate::route::{BadRoute, RoutePlan};
+use crate::shard::{Core, Shard};
+use crate::shared::Counters;
+
+pub(crate) use local::Refusal;
+
+/// Whom a request is for, before anybody asks whether it may get there.
+pub(crate) enum Destination {
+    /// The other side of a dialog that went through here.
+    Dialog(FlowToken),
+    /// A phone, by its Contact.
+    Phone(Arc<Binding>),
+    /// A name in our domain, whether anybody has it or not.
+    User(Aor),
+    /// This node.
+    Node,
+    /// Another domain, or another URI scheme.
+    Elsewhere,
+}
+
+impl Shard {
+    /// A request that began a server transaction.
+    pub(crate) fn request(&mut self, now: Instant, tx: ServerTx, flow: Flow, request: Arc<Message>) {
+        Counters::count(&self.core.shared.counters.requests);
+        if self.contexts.len() >= self.core.settings.proxy.max_contexts {
+            Counters::count(&self.core.shared.counters.overloaded);
+            return self.core.refuse(now, tx, &request, Refusal::overloaded());
+        }
+        match self.core.consider(now, tx, flow, &request) {
+            Ok(Some(context)) => {
+                self.contexts.insert(tx, Box::new(context));
+                self.advance(now, tx);
+            }
+            Ok(None) => {}
+            Err(refusal) => self.core.refuse(now, tx, &request, refusal),
+        }
+    }
+}
+
+impl Core {
+    /// Everything up to the forwarding. `None` if the request needs none: it has been or will be answered here.
+    fn consider(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        flow: Flow,
+        request: &Arc<Message>,
+    ) -> Result<Option<Context>, Refusal> {
+        check_syntax(request)?;
+        let key = &self.shared.keys.flow_token;
+        let plan = RoutePlan::of(request, &flow, &self.settings, key).map_err(|BadRoute(name)| bad_header(name))?;
+        let uri_text = plan.request_uri.as_deref().or(request.request_uri()).unwrap_or("");
+        let uri = Uri::parse(uri_text).map_err(|_| Refusal::new(StatusCode::BAD_REQUEST).reason("Bad Request-URI"))?;
+        // RFC 3261 §16.3 step 2.
+        if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_URI_SCHEME));
+        }
+        let destination = self.destination(now, &flow, &uri, &plan);
+
+        let method = request.method().unwrap_or(&Method::Options);
+        if *method == Method::Register && matches!(destination, Destination::Node | Destination::User(_)) {
+            self.register(now, tx, flow, request)?;
+            return Ok(None);
+        }
+        if matches!(destination, Destination::Node) {
+            return self.answer_for_node(now, tx, request).map(|()| None);
+        }
+        if self.check_hops(request)? {
+            self.answer_options(now, tx, request);
+            return Ok(None);
+        }
+        let loop_key = loop_key(&self.shared.keys.branch, request);
+        self.check_loop(request, loop_key)?;
+        let breadth = self.breadth(request)?;
+        check_proxy_require(request)?;
+        // Values of others are followed only behind a token of ours (RFC 3261 §16.4 leaves open which; never a relay).
+        if plan.foreign > 0 && plan.token.is_none() {
+            return Err(Refusal::new(StatusCode::FORBIDDEN).reason("Route Was Not Issued Here"));
+        }
+        let own_credentials = self.admit(now, &flow, request, &destination)?;
+        let targets = self.targets(now, &flow, request, &uri, destination)?;
+        Ok(Some(Context {
+            request: Arc::clone(request),
+            flow,
+            invite: *method == Method::Invite,
+            plan,
+            loop_key,
+            breadth,
+            targets,
+            branches: Vec::with_capacity(1),
+            cancelled: false,
+            finished: false,
+            server_gone: false,
+            own_credentials,
+        }))
+    }
+
+    /// Whom the request is for (RFC 3261 §16.5, first half).
+    fn destination(&self, now: Instant, flow: &Flow, uri: &Uri<'_>, plan: &RoutePlan) -> Destination {
+        if let Some(token) = plan.token {
+            return Destination::Dialog(token);
+        }
+        // A phone's Contact comes first: it may well name an address of this host.
+        if uri.user.is_some() || !self.settings.domain.is_ours(uri, flow) {
+            if let Some(binding) = self.shared.location.by_contact(now, uri) {
+                return Destination::Phone(binding);
+            }
+        }
+        if !self.settings.domain.is_ours(uri, flow) {
+            return Destination::Elsewhere;
+        }
+        self.settings.domain.aor(uri, flow).map_or(Destination::Node, Destination::User)
+    }
+
+    /// Where the request goes (RFC 3261 §16.5, second half), now that it may.
+    fn targets(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        request: &Message,
+        uri: &Uri<'_>,
+        destination: Destination,
+    ) -> Result<TargetSet, Refusal> {
+        let max = self.settings.proxy.max_targets.max(1);
+        let secure = uri.scheme == Scheme::Sips;
+        match destination {
+            // One more than the one: if its connection is gone, the phone may have another by now.
+            Destination::Dialog(token) => {
+                let target = self.dialog_target(now, flow, uri, &token);
+                Ok(TargetSet::new(target, 2))
+            }
+            Destination::Phone(binding) => {
+                if secure && !is_secure(&binding) {
+                    return Err(not_secure());
+                }
+                Ok(TargetSet::new([Target::Binding(binding)], 1))
+            }
+            Destination::User(aor) => {
+                let mut bindings = self.shared.location.lookup(now, &aor);
+                let found = !bindings.is_empty();
+                if secure {
+                    bindings.retain(|binding| is_secure(binding));
+                }
+                if bindings.is_empty() && found {
+                    return Err(not_secure());
+                }
+                if bindings.is_empty() {
+                    return Err(Refusal::new(StatusCode::TEMPORARILY_UNAVAILABLE));
+                }
+                let own = request.method() == Some(&Method::Invite);
+                debug_assert!(own || !bindings.is_empty());
+                Ok(TargetSet::new(bindings.into_iter().map(Target::Binding), max))
+            }
+            Destination::Node | Destination::Elsewhere => Err(Refusal::new(StatusCode::FORBIDDEN)),
+        }
+    }
+
+    /// Where a request inside a dialog goes: to the side it did not come from. If its sender has reconnected, or the
+    /// other side has, the location table knows who is where now.
+    pub(crate) fn dialog_target(&self, now: Instant, source: &Flow, uri: &Uri<'_>, token: &FlowToken) -> Option<Target> {
+        let live = || self.shared.location.by_contact(now, uri).map(Target::Binding);
+        match token.other_side(source) {
+            OtherSide::Flow(flow) if self.is_dead(&flow) => live().or(Some(Target::Dialog(flow))),
+            OtherSide::Flow(flow) => Some(Target::Dialog(flow)),
+            OtherSide::ByAddress(flow) => live().or(Some(Target::Dialog(flow))),
+            OtherSide::Unknown => live(),
+        }
+    }
+
+    /// Max-Forwards (RFC 3261 §16.3 step 3). `true` if it is used up and the request is an OPTIONS, which we answer.
+    fn check_hops(&self, request: &Message) -> Result<bool, Refusal> {
+        match request.max_forwards() {
+            Err(_) => Err(bad_header(HeaderName::MaxForwards)),
+            Ok(Some(0)) if request.method() == Some(&Method::Options) => Ok(true),
+            Ok(Some(0)) => {
+                Counters::count(&self.shared.counters.loops);
+                Err(Refusal::new(StatusCode::TOO_MANY_HOPS))
+            }
+            Ok(_) => Ok(false),
+        }
+    }
+
+    /// RFC 5393 §4.2.2.
+    fn check_loop(&self, request: &Message, loop_key: u64) -> Result<(), Refusal> {
+        for via in request.vias() {
+            let via = via.map_err(|_| bad_header(HeaderName::Via))?;
+            if via.branch().and_then(Branch::parse).is_some_and(|branch| branch.loop_key == loop_key) {
+                Counters::count(&self.shared.counters.loops);
+                return Err(Refusal::new(StatusCode::LOOP_DETECTED));
+            }
+        }
+        Ok(())
+    }
+
+    /// The Max-Breadth that the request may use (RFC 5393 §5.3.3).
+    fn breadth(&self, request: &Message) -> Result<u32, Refusal> {
+        let max = self.settings.proxy.max_breadth.max(1);
+        let Some(text) = request.header(HeaderName::MaxBreadth) else { return Ok(max) };
+        let given: u32 = text.trim().parse().map_err(|_| bad_header(HeaderName::MaxBreadth))?;
+        Ok(given.min(max))
+    }
+}
+
+/// RFC 3261 §16.3 step 1, as far as the proxy and its answers depend on it.
+fn check_syntax(request: &Message) -> Result<(), Refusal> {
+    request.check_essential().map_err(|error| Refusal::new(StatusCode::BAD_REQUEST).reason(error.to_string()))
+}
+
+/// RFC 3261 §16.3 step 5: we know no extension that a proxy must know.
+fn check_proxy_require(request: &Message) -> Result<(), Refusal> {
+    let mut unknown = String::new();
+    for option in request.proxy_require() {
+        if !unknown.is_empty() {
+            unknown.push_str(", ");
+        }
+        unknown.push_str(option);
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::BAD_EXTENSION).header(HeaderName::Unsupported, unknown))
+}
+
+/// RFC 5630 §5.3: a `sips` request goes only to a phone that registered a `sips` Contact, over a secure flow.
+fn is_secure(binding: &Binding) -> bool {
+    let sips = binding.contact().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
+    sips && binding.flow().is_some_and(|flow| flow.transport.is_secure())
+}
+
+fn not_secure() -> Refusal {
+    Refusal::new(StatusCode::TEMPORARILY_UNAVAILABLE).reason("Not Reachable By sips")
+}
+
+fn bad_header(name: HeaderName) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST).reason(format!("Bad {}", name.as_str()))
+}

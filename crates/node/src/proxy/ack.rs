@@ -1,0 +1,65 @@
+//! The ACK of a 2xx: it has no transaction and no answer, so it is passed along and forgotten (RFC 3261 §13.2.2.4,
+//! §16.11).
+//!
+//! It goes where a request of its dialog goes: by flow token, or to the live phone whose Contact it names. Anything else
+//! is dropped; there is nobody to tell.
+
+use farspeak_sansio::{Flow, Instant};
+use farspeak_sip::endpoint::Branch;
+use farspeak_sip::message::{Edit, HeaderName, Message, Uri};
+
+use super::forward::edit_routes;
+use crate::fork::Target;
+use crate::loop_detection::loop_key;
+use crate::route::RoutePlan;
+use crate::shard::Core;
+use crate::shared::Counters;
+
+impl Core {
+    /// Passes the ACK on, if it is known where to.
+    pub(crate) fn forward_ack(&mut self, now: Instant, flow: Flow, request: &Message) {
+        if self.try_forward_ack(now, flow, request).is_none() {
+            Counters::count(&self.shared.counters.dropped);
+        }
+    }
+
+    fn try_forward_ack(&mut self, now: Instant, flow: Flow, request: &Message) -> Option<()> {
+        request.check_essential().ok()?;
+        request.to_tag()?;
+        let hops = match request.max_forwards().ok()? {
+            Some(hops) => hops.checked_sub(1)?,
+            None => self.settings.proxy.max_forwards,
+        };
+        let plan = RoutePlan::of(request, &flow, &self.settings, &self.shared.keys.flow_token).ok()?;
+        let uri = Uri::parse(plan.request_uri.as_deref().or(request.request_uri())?).ok()?;
+        let target = match &plan.token {
+            Some(token) => self.dialog_target(now, &flow, &uri, token)?,
+            None if plan.foreign == 0 => Target::Binding(self.shared.location.by_contact(now, &uri)?),
+            None => return None,
+        };
+        let out = target.flow()?;
+        let key = loop_key(&self.shared.keys.branch, request);
+        for via in request.vias() {
+            if via.ok()?.branch().and_then(Branch::parse).is_some_and(|branch| branch.loop_key == key) {
+                return None;
+            }
+        }
+
+        let mut edit = Edit::new(request);
+        if let Some(uri) = &plan.request_uri {
+            edit.set_request_uri(uri);
+        }
+        edit_routes(&mut edit, request, &plan);
+        let hops = hops.to_string();
+        edit.remove_all(HeaderName::MaxForwards);
+        edit.append(HeaderName::MaxForwards, &hops);
+        let branch = self.endpoint.new_branch(key);
+        self.scratch.via.clear();
+        self.names.write_via(&out, branch.as_ref(), &mut self.scratch.via);
+        edit.prepend(HeaderName::Via, &self.scratch.via);
+        self.scratch.bytes.clear();
+        edit.write(&mut self.scratch.bytes);
+        self.endpoint.send_stateless(now, out, &self.scratch.bytes);
+        Some(())
+    }
+}

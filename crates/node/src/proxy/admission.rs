@@ -1,0 +1,82 @@
+//! Whether a request may get where it is going: throttle, digest, policy (RFC 3261 §16.3 step 6, §22.3).
+//!
+//! Gathers the [`Facts`] and asks [`decide`]; the verdict of the policy becomes the answer here. A request inside a dialog
+//! with a valid flow token needs nothing more.
+
+use farspeak_sansio::{Flow, Instant};
+use farspeak_sip::digest::Credentials;
+use farspeak_sip::message::Message;
+
+use super::{Destination, Refusal};
+use crate::authentication::{Authenticator, Checked, Role, Verdict};
+use crate::policy::{Decision, Facts, Target, decide};
+use crate::shard::Core;
+
+impl Core {
+    /// Lets the request pass or says how it is refused. `true` if it carries Proxy-Authorization for us alone.
+    pub(super) fn admit(
+        &self,
+        now: Instant,
+        flow: &Flow,
+        request: &Message,
+        destination: &Destination,
+    ) -> Result<bool, Refusal> {
+        if matches!(destination, Destination::Dialog(_)) {
+            return Ok(false);
+        }
+        let authenticator = self.authenticator();
+        let verdict = match authenticator.check(now, flow, request, Role::Proxy) {
+            Checked::CutOff => return Err(Refusal::silence()),
+            Checked::Slow(answer) => return Err(answer.into()),
+            Checked::Verdict(verdict) => verdict,
+        };
+        let user = verdict.user();
+        let facts = Facts {
+            in_dialog: false,
+            credentials: verdict.credentials(),
+            originator: authenticator.originator(flow, request, user.map(AsRef::as_ref)),
+            target: self.target_of(destination),
+        };
+        match decide(&facts) {
+            Decision::Allow => Ok(user.is_some() && self.all_for_us(request)),
+            Decision::Challenge => {
+                let stale = verdict == Verdict::Stale;
+                Err(authenticator.challenge(now, flow, request, Role::Proxy, stale).into())
+            }
+            Decision::Refuse { status, reason } => Err(Refusal::new(status).reason(reason)),
+        }
+    }
+
+    /// Puts together what verifies credentials.
+    pub(crate) fn authenticator(&self) -> Authenticator<'_> {
+        Authenticator {
+            config: &self.settings.authentication,
+            users: &self.shared.users,
+            nonces: &self.shared.nonces,
+            throttle: &self.shared.throttle,
+            domain: &self.settings.domain,
+        }
+    }
+
+    fn target_of(&self, destination: &Destination) -> Target {
+        match destination {
+            Destination::User(aor) => match self.shared.users.get(aor.user()) {
+                Some(user) => Target::User { open_to_strangers: user.open_to_strangers },
+                None => Target::Nobody,
+            },
+            // A stranger who knows a Contact has not come by the address that its user opened.
+            Destination::Phone(_) => Target::User { open_to_strangers: false },
+            Destination::Node => Target::Node,
+            Destination::Dialog(_) | Destination::Elsewhere => Target::Elsewhere,
+        }
+    }
+
+    /// Whether every Proxy-Authorization is for our realm: others belong to proxies farther on (RFC 3261 §22.3).
+    fn all_for_us(&self, request: &Message) -> bool {
+        let realm = self.shared.users.realm();
+        let ours = |value| Credentials::parse(value).is_ok_and(|credentials| credentials.realm == realm);
+        let mut values = request.proxy_authorization();
+        // Of one alone it is known already: it has just been verified.
+        values.next().is_some() && (values.next().is_none() || request.proxy_authorization().all(ours))
+    }
+}

@@ -1,0 +1,158 @@
+//! What the node answers by itself: refusals, 100, and OPTIONS about itself (RFC 3261 §11.2, §16.3).
+//!
+//! No answer names the software or tells why in more words than its receiver needs.
+
+use std::borrow::Cow;
+use std::hash::Hasher;
+
+use farspeak_sansio::Instant;
+use farspeak_sip::endpoint::ServerTx;
+use farspeak_sip::message::{HeaderName, Message, Method, ResponseBuilder, StatusCode};
+use siphasher::sip::SipHasher24;
+
+use crate::answer::Answer;
+use crate::shard::Core;
+use crate::shared::Counters;
+
+/// A final answer of our own.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    reason: Option<Cow<'static, str>>,
+    headers: Vec<(HeaderName, String)>,
+    silent: bool,
+}
+
+impl From<Answer> for Refusal {
+    fn from(answer: Answer) -> Self {
+        let headers = answer.headers.into_iter().map(|(name, value)| (HeaderName::parse(name), value)).collect();
+        Self { status: answer.status, reason: answer.reason.map(Cow::Borrowed), headers, silent: false }
+    }
+}
+
+impl Refusal {
+    /// With the status' own reason phrase and no further header field.
+    pub(crate) fn new(status: StatusCode) -> Self {
+        Self { status, reason: None, headers: Vec::new(), silent: false }
+    }
+
+    /// A table of ours is full.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE).header(HeaderName::RetryAfter, "10".to_owned())
+    }
+
+    /// No answer at all: the source is cut off.
+    pub(crate) fn silence() -> Self {
+        Self { silent: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE) }
+    }
+
+    /// With this reason phrase. It becomes one line of plain ASCII.
+    pub(crate) fn reason(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        let reason = reason.into();
+        let plain = |character: char| character == ' ' || character.is_ascii_graphic();
+        self.reason = Some(if reason.chars().all(plain) {
+            reason
+        } else {
+            Cow::Owned(reason.chars().map(|it| if plain(it) { it } else { '?' }).collect())
+        });
+        self
+    }
+
+    /// With this header field.
+    pub(crate) fn header(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+}
+
+/// The methods that the node itself answers.
+const ALLOW: &str = "OPTIONS, REGISTER";
+
+impl Core {
+    /// Answers the request finally.
+    pub(crate) fn refuse(&mut self, now: Instant, tx: ServerTx, request: &Message, refusal: Refusal) {
+        if refusal.silent {
+            Counters::count(&self.shared.counters.dropped);
+            return self.endpoint.discard(tx);
+        }
+        if matches!(refusal.status.code(), 401 | 403 | 407) {
+            Counters::count(&self.shared.counters.refused);
+        }
+        let headers: Vec<_> = refusal.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.answer(now, tx, request, refusal.status, refusal.reason.as_deref(), &headers);
+    }
+
+    /// Answers the request with a response of our own.
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        request: &Message,
+        status: StatusCode,
+        reason: Option<&str>,
+        headers: &[(HeaderName, &str)],
+    ) {
+        let mut builder = ResponseBuilder::new(request, status);
+        if let Some(reason) = reason {
+            builder = builder.reason(reason);
+        }
+        let tag = (status != StatusCode::TRYING && request.to_tag().is_none()).then(|| self.local_tag(request));
+        if let Some(tag) = &tag {
+            builder = builder.to_tag(tag);
+        }
+        for (name, value) in headers {
+            builder = builder.header(*name, value);
+        }
+        self.scratch.bytes.clear();
+        builder.write(&mut self.scratch.bytes);
+        self.endpoint.respond(now, tx, status, &self.scratch.bytes);
+    }
+
+    /// 100, at once (RFC 3261 §16.2; for INVITE alone, RFC 4320 §4.1).
+    pub(crate) fn trying(&mut self, now: Instant, tx: ServerTx, request: &Message) {
+        self.answer(now, tx, request, StatusCode::TRYING, None, &[]);
+    }
+
+    /// A CANCEL for nothing that we know (RFC 3261 §9.2).
+    pub(crate) fn refuse_cancel(&mut self, now: Instant, tx: ServerTx, request: &Message) {
+        self.refuse(now, tx, request, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
+    }
+
+    /// A request for this node itself that is not a REGISTER.
+    pub(crate) fn answer_for_node(&mut self, now: Instant, tx: ServerTx, request: &Message) -> Result<(), Refusal> {
+        if request.method() != Some(&Method::Options) {
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED);
+            return Err(refusal.header(HeaderName::Allow, ALLOW.to_owned()));
+        }
+        // RFC 3261 §8.2.2.3: as a server we know no extension that a request could require.
+        let required: Vec<&str> = request.require().filter(|it| !SUPPORTED_TAGS.contains(it)).collect();
+        if !required.is_empty() {
+            return Err(Refusal::new(StatusCode::BAD_EXTENSION).header(HeaderName::Unsupported, required.join(", ")));
+        }
+        self.answer_options(now, tx, request);
+        Ok(())
+    }
+
+    /// 200 to an OPTIONS, with what is true of this node (RFC 3261 §11.2). It reads no body, so it accepts none.
+    pub(crate) fn answer_options(&mut self, now: Instant, tx: ServerTx, request: &Message) {
+        let headers =
+            [(HeaderName::Allow, ALLOW), (HeaderName::Supported, SUPPORTED), (HeaderName::Accept, ""), (HeaderName::AcceptEncoding, "identity")];
+        self.answer(now, tx, request, StatusCode::OK, None, &headers);
+    }
+
+    /// A To tag for responses of our own: unforeseeable, and the same for a retransmission of the same request.
+    fn local_tag(&self, request: &Message) -> String {
+        let mut hasher = SipHasher24::new_with_key(&self.shared.keys.branch);
+        let branch = request.via().ok().and_then(|via| via.branch().map(str::to_owned));
+        for part in [branch.as_deref(), request.call_id().ok(), request.from_tag(), Some("to tag")] {
+            hasher.write(part.unwrap_or("").as_bytes());
+            hasher.write_u8(0xff);
+        }
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+/// What the registrar side of the node supports.
+const SUPPORTED: &str = "path, outbound";
+const SUPPORTED_TAGS: [&str; 2] = ["path", "outbound"];

@@ -1,0 +1,314 @@
+//! One shard of the node: transactions, proxy, registrar, authentication and policy in one machine without I/O.
+//!
+//! ```text
+//!             bytes                   events                     bytes
+//!  driver ─────────────▶ Endpoint ─────────────▶ proxy ─▶ fork ──────────▶ Endpoint ─────▶ driver
+//!                        (transactions)          registrar ─▶ Event::Commit ─▶ journal ─▶ committed()
+//! ```
+//!
+//! One shard runs per core. Flows and transactions stay on their shard; the location table, the users, the throttle and
+//! the nonces are shared ([`Shared`]). A response that the kernel delivers to the wrong shard is handed over by
+//! [`Event::ToShard`].
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Rng, TimerTable, Transmit};
+use farspeak_sip::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
+use farspeak_sip::message::Message;
+
+use crate::event::{Event, Ticket};
+use crate::fork::Context;
+use crate::keep_alive::KeepAlive;
+use crate::record_route::Names;
+use crate::registration::Registration;
+use crate::shared::{Counters, Settings, Shared};
+
+/// What one shard is made with.
+pub struct ShardConfig {
+    /// Its number, 0–255: branches and flows name it.
+    pub id: u8,
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Randomness: seeded from the system in production, by a printed number in tests.
+    pub rng: Box<dyn Rng + Send>,
+    /// Timers and bounds of its transactions. `shard` and `limits` are overwritten from the fields above and the settings.
+    pub endpoint: EndpointConfig,
+}
+
+/// How much a shard holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShardCounts {
+    /// Requests under way or lately answered: response contexts.
+    pub contexts: usize,
+    /// Client transactions that a context waits for.
+    pub branches: usize,
+    /// Registrations that wait for the store.
+    pub commits: usize,
+    /// Datagram flows that are kept alive.
+    pub keep_alives: usize,
+    /// Transactions, client and server.
+    pub transactions: usize,
+}
+
+/// The machine that one core runs.
+///
+/// Drive it as every [`Machine`]; do what its [`Event`]s ask, and answer each [`Event::Commit`] with
+/// [`Shard::committed`].
+pub struct Shard {
+    pub(crate) core: Core,
+    /// Keyed by the server transaction; removed when it and all its client transactions have ended.
+    pub(crate) contexts: HashMap<ServerTx, Box<Context>>,
+}
+
+/// Everything of a shard but its contexts: what a context needs at hand to get on.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settings: Arc<Settings>,
+    generation: u64,
+    pub(crate) endpoint: Endpoint,
+    /// Which context waits for which client transaction, and which of its branches that is.
+    pub(crate) clients: HashMap<ClientTx, (ServerTx, usize)>,
+    pub(crate) commits: HashMap<Ticket, Registration>,
+    next_ticket: u64,
+    pub(crate) timers: TimerTable<Timer>,
+    pub(crate) names: Names,
+    /// Streams that failed lately: a flow token that names one is out of date.
+    failed: FailedFlows,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) scratch: Scratch,
+    pub(crate) events: VecDeque<Event>,
+}
+
+/// Buffers used again for each message.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) via: String,
+    pub(crate) route: String,
+    pub(crate) token: String,
+}
+
+/// What a timer of the shard is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Timer {
+    /// Timer C of a branch (RFC 3261 §16.8), valid if the number is the branch's.
+    C(ServerTx, usize, u32),
+    /// A group of targets has rung long enough; valid if as many branches exist as when it was armed.
+    SerialRing(ServerTx, usize),
+    /// A datagram flow wants a CRLF.
+    KeepAlive(u32),
+}
+
+impl Shard {
+    /// A shard with nothing under way.
+    pub fn new(config: ShardConfig) -> Self {
+        let ShardConfig { id, shared, rng, mut endpoint } = config;
+        let settings = shared.settings();
+        endpoint.shard = id;
+        endpoint.limits = settings.limits.clone();
+        let proxy = &settings.proxy;
+        let timers = TimerTable::new(&[proxy.timer_c, proxy.serial_ring, proxy.udp_keep_alive]);
+        Self {
+            core: Core {
+                generation: shared.generation(),
+                endpoint: Endpoint::new(endpoint, rng),
+                clients: HashMap::new(),
+                commits: HashMap::new(),
+                next_ticket: 1,
+                timers,
+                names: Names::new(settings.public_name.as_deref()),
+                failed: FailedFlows::default(),
+                keep_alive: KeepAlive::default(),
+                scratch: Scratch::default(),
+                events: VecDeque::new(),
+                shared,
+                settings,
+            },
+            contexts: HashMap::new(),
+        }
+    }
+
+    /// The journal has written what [`Event::Commit`] asked for, or could not: the phone gets its 200 or a 500.
+    pub fn committed<E>(&mut self, now: Instant, ticket: Ticket, result: Result<(), E>) {
+        self.core.finish_registration(now, ticket, result.is_ok());
+        self.pump(now);
+    }
+
+    /// How much is held.
+    pub fn counts(&self) -> ShardCounts {
+        ShardCounts {
+            contexts: self.contexts.len(),
+            branches: self.core.clients.len(),
+            commits: self.core.commits.len(),
+            keep_alives: self.core.keep_alive.len(),
+            transactions: self.core.endpoint.counts().total(),
+        }
+    }
+
+    /// Whether nothing is in flight that a stop would cut off: no request waits for its final response, no registration
+    /// for the store. Transactions that only absorb retransmissions do not count.
+    pub fn is_idle(&self) -> bool {
+        self.core.commits.is_empty() && self.contexts.values().all(|context| context.is_finished())
+    }
+
+    /// What the shard shares with the others.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.core.shared
+    }
+
+    /// Handles what the transaction layer has to say, until it is silent.
+    fn pump(&mut self, now: Instant) {
+        while let Some(event) = self.core.endpoint.poll_event() {
+            self.handle(now, event);
+        }
+    }
+
+    fn handle(&mut self, now: Instant, event: endpoint::Event) {
+        use endpoint::Event as Sip;
+        match event {
+            Sip::Request { tx, flow, request } => self.request(now, tx, flow, request),
+            Sip::Ack { flow, request } => self.core.forward_ack(now, flow, &request),
+            Sip::Cancel { tx, .. } => self.cancelled(now, tx),
+            Sip::UnmatchedCancel { tx, request, .. } => self.core.refuse_cancel(now, tx, &request),
+            Sip::Response { tx, response, .. } => self.response(now, tx, response),
+            // RFC 6026 §7.2: a stateful proxy does not forward what matches none of its transactions.
+            Sip::StrayResponse { .. } => Counters::count(&self.core.shared.counters.dropped),
+            Sip::Misrouted { shard, flow, bytes } => {
+                self.core.events.push_back(Event::ToShard { shard, flow, bytes: bytes.to_vec() });
+            }
+            Sip::TimedOut { tx } => self.timed_out(now, tx),
+            Sip::TransportFailed { tx } => self.transport_failed(now, tx),
+            Sip::ServerTransportFailed { tx } => self.caller_lost(now, tx),
+            Sip::ServerTerminated { tx } => self.server_terminated(tx),
+            Sip::ClientTerminated { tx } => self.client_terminated(tx),
+        }
+    }
+
+    fn fire(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            Timer::C(tx, branch, number) => self.timer_c(now, tx, branch, number),
+            Timer::SerialRing(tx, branches) => self.serial_ring(now, tx, branches),
+            Timer::KeepAlive(slot) => self.core.keep_alive_due(now, slot),
+        }
+    }
+}
+
+impl Core {
+    /// Takes over new settings if there are any.
+    fn refresh_settings(&mut self) {
+        let generation = self.shared.generation();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        self.settings = self.shared.settings();
+        self.names = Names::new(self.settings.public_name.as_deref());
+    }
+
+    /// A ticket for a registration that waits for the store.
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
+    }
+
+    /// Whether the flow is a stream that is known to be gone.
+    pub(crate) fn is_dead(&self, flow: &Flow) -> bool {
+        flow.transport.is_reliable() && self.failed.contains(flow.id)
+    }
+}
+
+impl Machine for Shard {
+    type Event = Event;
+
+    fn handle_receive(&mut self, now: Instant, received: Receive<'_>) {
+        self.core.refresh_settings();
+        self.core.endpoint.handle_receive(now, received);
+        self.pump(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.core.endpoint.handle_timeout(now);
+        self.pump(now);
+        while let Some(timer) = self.core.timers.pop_due(now) {
+            self.fire(now, timer);
+            self.pump(now);
+        }
+    }
+
+    fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
+        if flow.transport.is_reliable() && flow.id != FlowId::UNBOUND {
+            self.core.failed.insert(flow.id);
+            self.core.shared.location.flow_failed(now, &flow);
+            self.core.shared.throttle.forget(&flow);
+        }
+        self.core.endpoint.handle_flow_failed(now, flow);
+        self.pump(now);
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.core.keep_alive.poll_transmit().or_else(|| self.core.endpoint.poll_transmit())
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match (self.core.endpoint.poll_timeout(), self.core.timers.next()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+}
+
+/// The last few streams that failed. Handles are never used again (their generation counts up), so an old entry does no
+/// harm, and a forgotten one costs only a detour: the driver says that the flow is gone.
+#[derive(Debug, Default)]
+struct FailedFlows {
+    known: HashSet<FlowId>,
+    order: VecDeque<FlowId>,
+}
+
+impl FailedFlows {
+    const MAX: usize = 4096;
+
+    fn insert(&mut self, id: FlowId) {
+        if !self.known.insert(id) {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > Self::MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn contains(&self, id: FlowId) -> bool {
+        !self.known.is_empty() && self.known.contains(&id)
+    }
+}
+
+/// Shows how much there is, not what.
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Shard").field(&self.counts()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_a_bounded_number_of_failed_flows() {
+        let mut failed = FailedFlows::default();
+        for slot in 0..10_000 {
+            failed.insert(FlowId::new(0, slot, 1));
+        }
+        assert_eq!(failed.known.len(), FailedFlows::MAX);
+        assert!(failed.contains(FlowId::new(0, 9_999, 1)) && !failed.contains(FlowId::new(0, 0, 1)));
+    }
+}
