@@ -1,1 +1,42 @@
 //! The I/O edge: sockets, TLS, WebSocket, clock and the driver loop of sans-IO machines.
+//!
+//! [`start`] binds the listeners of a [`NetConfig`], then runs one shard for each processor: a thread with its own
+//! sockets and its own [`Machine`](farspeak_sansio::Machine), which a factory builds there. Framing is handed in
+//! ([`Framing`]), so that this crate knows no protocol. Other threads reach a machine through a [`ShardHandle`].
+//!
+//! ```text
+//!  sockets ──> udp ───────────────┐                      ┌──> handler (events)
+//!         └──> accept ─> tls ─> stream ──> shard: machine ┤
+//!                    └─> http ─> websocket ┘              └──> udp, or the flow's queue
+//! ```
+
+mod accept;
+mod admission;
+mod authority;
+mod bind;
+mod certificate;
+mod clock;
+mod config;
+mod connect;
+mod counters;
+mod flows;
+mod framing;
+mod handle;
+mod http;
+mod net;
+mod port_owner;
+mod pulse;
+mod shard;
+mod stream;
+mod udp;
+
+pub use authority::{Authority, AuthorityError, Names};
+pub use bind::{BindError, BindErrorKind, Listening, PortOwner};
+pub use certificate::{CertificateError, CertificateErrorKind, CertificateStore, Identity, fingerprint, server_config};
+pub use clock::Clock;
+pub use config::{Listener, MAX_SHARDS, NetConfig, StreamConfig, UdpConfig};
+pub use counters::{Counter, Counters, Gauge};
+pub use framing::{Framed, Framer, Framing};
+pub use handle::{Command, RunError, ShardHandle, ShardHandles};
+pub use http::{HttpAnswer, HttpHandler};
+pub use net::{Birth, Handler, Net, Parts, ShardContext, StartError, Stopped, start};
