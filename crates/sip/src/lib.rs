@@ -1,3 +1,4 @@
-//! SIP without I/O: message codec, framing, transactions, digest.
+#![doc = include_str!("../README.md")]
 
-pub mod digest;
+pub mod framer;
+pub mod message;

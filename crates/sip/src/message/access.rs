@@ -1,0 +1,278 @@
+//! Typed access to the header fields that routing needs (RFC 3261 §20).
+
+use super::lex::{self, List};
+use super::{Contacts, Field, HeaderError, HeaderErrorKind, HeaderName, Message, Method, NameAddr, NameAddrs, Via};
+
+/// Number and method of a request within its dialog (RFC 3261 §20.16).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CSeq {
+    /// Below 2^31 (RFC 3261 §8.1.1.5).
+    pub number: u32,
+    /// The request's method.
+    pub method: Method,
+}
+
+impl CSeq {
+    /// Reads a CSeq value.
+    pub fn parse(text: &str) -> Result<Self, HeaderError> {
+        let malformed = HeaderError::malformed(HeaderName::CSeq);
+        let number_end = text.bytes().position(lex::is_space).ok_or(malformed)?;
+        let (number, method) = text.split_at(number_end);
+        let number = lex::number(number).filter(|number| *number < 1 << 31).ok_or(malformed)?;
+        let method = Method::parse(lex::trim_start(method)).ok_or(malformed)?;
+        Ok(Self { number, method })
+    }
+}
+
+impl Message {
+    /// The elements of the comma lists of all header fields of that name, in order.
+    pub fn values(&self, name: HeaderName) -> Values<'_> {
+        Values { head: &self.head, fields: self.fields.iter(), name, list: None }
+    }
+
+    /// The top Via.
+    pub fn via(&self) -> Result<Via<'_>, HeaderError> {
+        self.vias().next().unwrap_or(Err(HeaderError::missing(HeaderName::Via)))
+    }
+
+    /// All Via values from the top.
+    pub fn vias(&self) -> Vias<'_> {
+        Vias { values: self.values(HeaderName::Via) }
+    }
+
+    /// From. An error if it is missing, there more than once, or malformed.
+    pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
+        NameAddr::parse(HeaderName::From, self.single(HeaderName::From)?)
+    }
+
+    /// To. An error if it is missing, there more than once, or malformed.
+    pub fn to(&self) -> Result<NameAddr<'_>, HeaderError> {
+        NameAddr::parse(HeaderName::To, self.single(HeaderName::To)?)
+    }
+
+    /// The tag of From; `None` also if From is wrong.
+    #[expect(clippy::wrong_self_convention, reason = "named for the header field")]
+    pub fn from_tag(&self) -> Option<&str> {
+        self.from().ok()?.tag()
+    }
+
+    /// The tag of To; `None` also if To is wrong.
+    pub fn to_tag(&self) -> Option<&str> {
+        self.to().ok()?.tag()
+    }
+
+    /// Call-ID.
+    pub fn call_id(&self) -> Result<&str, HeaderError> {
+        let text = self.single(HeaderName::CallId)?;
+        if lex::is_call_id(text) { Ok(text) } else { Err(HeaderError::malformed(HeaderName::CallId)) }
+    }
+
+    /// CSeq.
+    pub fn cseq(&self) -> Result<CSeq, HeaderError> {
+        CSeq::parse(self.single(HeaderName::CSeq)?)
+    }
+
+    /// Contact. An error if `*` does not stand alone (RFC 3261 §10.3 step 6).
+    pub fn contacts(&self) -> Result<Contacts<'_>, HeaderError> {
+        let mut values = self.values(HeaderName::Contact);
+        let Some(first) = values.next() else { return Ok(Contacts::None) };
+        if first != "*" && values.all(|value| value != "*") {
+            return Ok(Contacts::List(self.name_addrs(HeaderName::Contact)));
+        }
+        if first == "*" && values.next().is_none() {
+            return Ok(Contacts::Star);
+        }
+        Err(HeaderError::malformed(HeaderName::Contact))
+    }
+
+    /// Route, from the top.
+    pub fn routes(&self) -> NameAddrs<'_> {
+        self.name_addrs(HeaderName::Route)
+    }
+
+    /// Record-Route, from the top.
+    pub fn record_routes(&self) -> NameAddrs<'_> {
+        self.name_addrs(HeaderName::RecordRoute)
+    }
+
+    /// Path, from the top (RFC 3327).
+    pub fn paths(&self) -> NameAddrs<'_> {
+        self.name_addrs(HeaderName::Path)
+    }
+
+    /// The values of any header field that is made of names and addresses.
+    pub fn name_addrs(&self, name: HeaderName) -> NameAddrs<'_> {
+        NameAddrs { name, values: self.values(name) }
+    }
+
+    /// Max-Forwards, 0–255 (RFC 3261 §20.22).
+    pub fn max_forwards(&self) -> Result<Option<u32>, HeaderError> {
+        match self.number(HeaderName::MaxForwards)? {
+            Some(256..) => Err(HeaderError::malformed(HeaderName::MaxForwards)),
+            number => Ok(number),
+        }
+    }
+
+    /// Max-Breadth (RFC 5393 §5.3.2).
+    pub fn max_breadth(&self) -> Result<Option<u32>, HeaderError> {
+        self.number(HeaderName::MaxBreadth)
+    }
+
+    /// Expires in seconds; beyond 2^32 − 1 it is 2^32 − 1 (RFC 3261 §20.19).
+    pub fn expires(&self) -> Result<Option<u32>, HeaderError> {
+        self.seconds(HeaderName::Expires)
+    }
+
+    /// Min-Expires in seconds (RFC 3261 §20.23).
+    pub fn min_expires(&self) -> Result<Option<u32>, HeaderError> {
+        self.seconds(HeaderName::MinExpires)
+    }
+
+    /// Content-Length in bytes.
+    pub fn content_length(&self) -> Result<Option<usize>, HeaderError> {
+        let Some(text) = self.header(HeaderName::ContentLength) else { return Ok(None) };
+        let length = super::parse::content_length(text.as_bytes());
+        length.map(Some).map_err(|_| HeaderError::malformed(HeaderName::ContentLength))
+    }
+
+    /// Content-Type as written.
+    pub fn content_type(&self) -> Option<&str> {
+        self.header(HeaderName::ContentType)
+    }
+
+    /// The option tags of Require.
+    pub fn require(&self) -> Tokens<'_> {
+        self.tokens(HeaderName::Require)
+    }
+
+    /// The option tags of Proxy-Require.
+    pub fn proxy_require(&self) -> Tokens<'_> {
+        self.tokens(HeaderName::ProxyRequire)
+    }
+
+    /// The option tags of Supported.
+    pub fn supported(&self) -> Tokens<'_> {
+        self.tokens(HeaderName::Supported)
+    }
+
+    /// The elements of a header field that is a list of tokens, empty ones left out; compare them without case.
+    pub fn tokens(&self, name: HeaderName) -> Tokens<'_> {
+        Tokens { values: self.values(name) }
+    }
+
+    /// The raw values of Authorization, one per header field (their commas separate parameters).
+    pub fn authorization(&self) -> impl Iterator<Item = &str> {
+        self.headers(HeaderName::Authorization)
+    }
+
+    /// The raw values of Proxy-Authorization, one per header field.
+    pub fn proxy_authorization(&self) -> impl Iterator<Item = &str> {
+        self.headers(HeaderName::ProxyAuthorization)
+    }
+
+    /// Whether the header fields that everything depends on are there, once where they may be there once, and well
+    /// formed: Via (each), From, To, Call-ID, CSeq, in requests also the Request-URI, Max-Forwards if it is there and
+    /// the method in CSeq (RFC 3261 §8.1.1, §16.3). A scheme that we do not know is well formed.
+    pub fn check_essential(&self) -> Result<(), HeaderError> {
+        let mut vias = self.vias();
+        vias.next().unwrap_or(Err(HeaderError::missing(HeaderName::Via)))?;
+        for via in vias {
+            via?;
+        }
+        for (name, address) in [(HeaderName::From, self.from()?), (HeaderName::To, self.to()?)] {
+            address.uri().map_err(|_| HeaderError::malformed(name))?;
+        }
+        self.call_id()?;
+        let cseq = self.cseq()?;
+        if let Some(method) = self.method() {
+            self.uri()?;
+            self.max_forwards()?;
+            if *method != cseq.method {
+                return Err(HeaderError::method_mismatch());
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a header field that must be there exactly once.
+    fn single(&self, name: HeaderName) -> Result<&str, HeaderError> {
+        self.at_most_one(name)?.ok_or(HeaderError::missing(name))
+    }
+
+    fn at_most_one(&self, name: HeaderName) -> Result<Option<&str>, HeaderError> {
+        let mut values = self.headers(name);
+        let first = values.next();
+        if values.next().is_some() { Err(HeaderError::repeated(name)) } else { Ok(first) }
+    }
+
+    fn number(&self, name: HeaderName) -> Result<Option<u32>, HeaderError> {
+        let Some(text) = self.at_most_one(name)? else { return Ok(None) };
+        lex::number(text).map(Some).ok_or(HeaderError::malformed(name))
+    }
+
+    fn seconds(&self, name: HeaderName) -> Result<Option<u32>, HeaderError> {
+        let Some(text) = self.at_most_one(name)? else { return Ok(None) };
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(HeaderError::malformed(name));
+        }
+        Ok(Some(text.parse().unwrap_or(u32::MAX)))
+    }
+}
+
+impl HeaderError {
+    /// Whether the header field is just not there.
+    pub fn is_missing(&self) -> bool {
+        self.kind() == HeaderErrorKind::Missing
+    }
+}
+
+/// The elements of the comma lists of all header fields of one name.
+#[derive(Clone, Debug)]
+pub struct Values<'m> {
+    head: &'m str,
+    fields: std::slice::Iter<'m, Field>,
+    name: HeaderName,
+    list: Option<List<'m>>,
+}
+
+impl<'m> Iterator for Values<'m> {
+    type Item = &'m str;
+
+    fn next(&mut self) -> Option<&'m str> {
+        loop {
+            if let Some(value) = self.list.as_mut().and_then(Iterator::next) {
+                return Some(value);
+            }
+            let field = self.fields.find(|field| field.name == self.name)?;
+            self.list = Some(List::new(&self.head[field.value()]));
+        }
+    }
+}
+
+/// The elements of a token list, empty ones left out.
+#[derive(Clone, Debug)]
+pub struct Tokens<'m> {
+    values: Values<'m>,
+}
+
+impl<'m> Iterator for Tokens<'m> {
+    type Item = &'m str;
+
+    fn next(&mut self) -> Option<&'m str> {
+        self.values.find(|value| !value.is_empty())
+    }
+}
+
+/// The Via values of a message from the top.
+#[derive(Clone, Debug)]
+pub struct Vias<'m> {
+    values: Values<'m>,
+}
+
+impl<'m> Iterator for Vias<'m> {
+    type Item = Result<Via<'m>, HeaderError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.values.next().map(Via::parse)
+    }
+}

@@ -1,0 +1,177 @@
+//! New messages: responses to a request (RFC 3261 §8.2.6) and requests of our own.
+
+use super::edit::push_clean;
+use super::{HeaderName, Message, Method, StatusCode};
+
+/// A response in the making. Via (all), From, To, Call-ID and CSeq are the request's, byte for byte and in its order;
+/// a 100 takes Timestamp along (RFC 3261 §8.2.6.1).
+#[derive(Clone, Debug)]
+pub struct ResponseBuilder<'m> {
+    request: &'m Message,
+    status: StatusCode,
+    reason: Option<String>,
+    to_tag: Option<String>,
+    rest: Rest,
+}
+
+impl<'m> ResponseBuilder<'m> {
+    /// A response to `request` with the status' usual reason phrase and no body.
+    pub fn new(request: &'m Message, status: StatusCode) -> Self {
+        Self { request, status, reason: None, to_tag: None, rest: Rest::default() }
+    }
+
+    /// Another reason phrase.
+    pub fn reason(mut self, reason: &str) -> Self {
+        self.reason = Some(reason.to_owned());
+        self
+    }
+
+    /// The tag that To gets if the request's has none: a must in every response but 100 (RFC 3261 §8.2.6.2).
+    pub fn to_tag(mut self, tag: &str) -> Self {
+        self.to_tag = Some(tag.to_owned());
+        self
+    }
+
+    /// One more header field, below the copied ones, in the order of the calls.
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.rest.line(name.as_str(), value);
+        self
+    }
+
+    /// One more header field, for names that [`HeaderName`] does not know.
+    pub fn header_named(mut self, name: &str, value: &str) -> Self {
+        self.rest.line(name, value);
+        self
+    }
+
+    /// A body and its Content-Type. Without one there is `Content-Length: 0`.
+    pub fn body(mut self, content_type: &str, body: &[u8]) -> Self {
+        self.rest.body(content_type, body);
+        self
+    }
+
+    /// Appends the response to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut head = String::with_capacity(512);
+        head.push_str("SIP/2.0 ");
+        head.push_str(&self.status.to_string());
+        head.push(' ');
+        push_clean(&mut head, self.reason.as_deref().unwrap_or(self.status.reason()));
+        head.push_str("\r\n");
+        for field in &self.request.fields {
+            let line = &self.request.head[field.start as usize..field.end as usize];
+            match field.name {
+                HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => head.push_str(line),
+                HeaderName::To => self.write_to(&mut head, line),
+                HeaderName::Timestamp if self.status == StatusCode::TRYING => head.push_str(line),
+                _ => {}
+            }
+        }
+        self.rest.finish(&head, out);
+    }
+
+    /// The response as [`Self::write`] writes it.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write_to(&self, head: &mut String, line: &str) {
+        match &self.to_tag {
+            Some(tag) if self.request.to_tag().is_none() => {
+                head.push_str(super::lex::trim_end(line));
+                head.push_str(";tag=");
+                push_clean(head, tag);
+                head.push_str("\r\n");
+            }
+            _ => head.push_str(line),
+        }
+    }
+}
+
+/// A request of our own, line by line.
+#[derive(Clone, Debug)]
+pub struct RequestBuilder {
+    first_line: String,
+    rest: Rest,
+}
+
+impl RequestBuilder {
+    /// `METHOD uri SIP/2.0` and no header field but Content-Length.
+    pub fn new(method: Method, uri: &str) -> Self {
+        let mut first_line = format!("{method} ");
+        push_clean(&mut first_line, uri);
+        first_line.push_str(" SIP/2.0\r\n");
+        Self { first_line, rest: Rest::default() }
+    }
+
+    /// One more header field, in the order of the calls.
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.rest.line(name.as_str(), value);
+        self
+    }
+
+    /// One more header field, for names that [`HeaderName`] does not know.
+    pub fn header_named(mut self, name: &str, value: &str) -> Self {
+        self.rest.line(name, value);
+        self
+    }
+
+    /// A copy of `message`'s header fields of that name, byte for byte.
+    pub fn copy(mut self, message: &Message, name: HeaderName) -> Self {
+        for field in message.fields.iter().filter(|field| field.name == name) {
+            self.rest.lines.push_str(&message.head[field.start as usize..field.end as usize]);
+        }
+        self
+    }
+
+    /// A body and its Content-Type. Without one there is `Content-Length: 0`.
+    pub fn body(mut self, content_type: &str, body: &[u8]) -> Self {
+        self.rest.body(content_type, body);
+        self
+    }
+
+    /// Appends the request to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.rest.finish(&self.first_line, out);
+    }
+
+    /// The request as [`Self::write`] writes it.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+}
+
+/// What follows the lines that make the kind of message.
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    lines: String,
+    body: Vec<u8>,
+}
+
+impl Rest {
+    fn line(&mut self, name: &str, value: &str) {
+        push_clean(&mut self.lines, name);
+        self.lines.push_str(": ");
+        push_clean(&mut self.lines, value);
+        self.lines.push_str("\r\n");
+    }
+
+    fn body(&mut self, content_type: &str, body: &[u8]) {
+        self.line(HeaderName::ContentType.as_str(), content_type);
+        self.body = body.to_vec();
+    }
+
+    fn finish(&self, head: &str, out: &mut Vec<u8>) {
+        out.reserve(head.len() + self.lines.len() + self.body.len() + 32);
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(self.lines.as_bytes());
+        out.extend_from_slice(b"Content-Length: ");
+        out.extend_from_slice(self.body.len().to_string().as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(&self.body);
+    }
+}

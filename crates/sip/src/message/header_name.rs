@@ -1,0 +1,203 @@
+//! Names of header fields, full and compact (RFC 3261 §7.3.3, §20 and the registry of header fields).
+
+use std::fmt;
+
+macro_rules! header_names {
+    ($($variant:ident $name:literal $($compact:literal)?;)*) => {
+        /// A header field that we know by name. Everything else is [`HeaderName::Other`].
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum HeaderName {
+            $(
+                #[doc = concat!("`", $name, "`" $(, ", compact `", $compact, "`")?)]
+                $variant,
+            )*
+            /// A header field without a name of its own here; see [`super::Message::header_named`].
+            Other,
+        }
+
+        impl HeaderName {
+            /// Every known name.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The full name as RFCs write it; `""` for [`Self::Other`].
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                    Self::Other => "",
+                }
+            }
+
+            /// The one-letter form (RFC 3261 §7.3.3), if there is one.
+            pub const fn compact(self) -> Option<&'static str> {
+                match self {
+                    $($(Self::$variant => Some($compact),)?)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+header_names! {
+    Accept "Accept";
+    AcceptContact "Accept-Contact" "a";
+    AcceptEncoding "Accept-Encoding";
+    AcceptLanguage "Accept-Language";
+    AlertInfo "Alert-Info";
+    Allow "Allow";
+    AllowEvents "Allow-Events" "u";
+    AuthenticationInfo "Authentication-Info";
+    Authorization "Authorization";
+    CallId "Call-ID" "i";
+    CallInfo "Call-Info";
+    Contact "Contact" "m";
+    ContentDisposition "Content-Disposition";
+    ContentEncoding "Content-Encoding" "e";
+    ContentLanguage "Content-Language";
+    ContentLength "Content-Length" "l";
+    ContentType "Content-Type" "c";
+    CSeq "CSeq";
+    Date "Date";
+    ErrorInfo "Error-Info";
+    Event "Event" "o";
+    Expires "Expires";
+    FlowTimer "Flow-Timer";
+    From "From" "f";
+    Geolocation "Geolocation";
+    HistoryInfo "History-Info";
+    Identity "Identity" "y";
+    IdentityInfo "Identity-Info" "n";
+    InReplyTo "In-Reply-To";
+    Join "Join";
+    MaxBreadth "Max-Breadth";
+    MaxForwards "Max-Forwards";
+    MimeVersion "MIME-Version";
+    MinExpires "Min-Expires";
+    MinSe "Min-SE";
+    Organization "Organization";
+    PAssertedIdentity "P-Asserted-Identity";
+    PPreferredIdentity "P-Preferred-Identity";
+    Path "Path";
+    Priority "Priority";
+    Privacy "Privacy";
+    ProxyAuthenticate "Proxy-Authenticate";
+    ProxyAuthenticationInfo "Proxy-Authentication-Info";
+    ProxyAuthorization "Proxy-Authorization";
+    ProxyRequire "Proxy-Require";
+    RAck "RAck";
+    Reason "Reason";
+    RecordRoute "Record-Route";
+    ReferSub "Refer-Sub";
+    ReferTo "Refer-To" "r";
+    ReferredBy "Referred-By" "b";
+    RejectContact "Reject-Contact" "j";
+    Replaces "Replaces";
+    ReplyTo "Reply-To";
+    RequestDisposition "Request-Disposition" "d";
+    Require "Require";
+    RetryAfter "Retry-After";
+    Route "Route";
+    RSeq "RSeq";
+    Server "Server";
+    ServiceRoute "Service-Route";
+    SessionExpires "Session-Expires" "x";
+    SipETag "SIP-ETag";
+    SipIfMatch "SIP-If-Match";
+    Subject "Subject" "s";
+    SubscriptionState "Subscription-State";
+    Supported "Supported" "k";
+    TargetDialog "Target-Dialog";
+    Timestamp "Timestamp";
+    To "To" "t";
+    Unsupported "Unsupported";
+    UserAgent "User-Agent";
+    Via "Via" "v";
+    Warning "Warning";
+    WwwAuthenticate "WWW-Authenticate";
+}
+
+impl HeaderName {
+    /// The name that `text` spells, in any case, full or compact; [`Self::Other`] if we have none for it.
+    pub fn parse(text: &str) -> Self {
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    pub(crate) fn parse_bytes(bytes: &[u8]) -> Self {
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return Self::Other };
+        let mut slot = hash(bytes.len(), *first, *last);
+        loop {
+            let entry = TABLE[slot];
+            if entry == 0 {
+                return Self::Other;
+            }
+            let name = Self::ALL[usize::from(entry - 1)];
+            let spelling = if bytes.len() == 1 { name.compact().unwrap_or("") } else { name.as_str() };
+            if spelling.as_bytes().eq_ignore_ascii_case(bytes) {
+                return name;
+            }
+            slot = (slot + 1) % TABLE_SIZE;
+        }
+    }
+}
+
+impl fmt::Display for HeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Slots of the lookup table: enough that most names are found at the first probe.
+const TABLE_SIZE: usize = 512;
+
+/// Open addressing, made when this is compiled: 0 for an empty slot, else 1 + the index in [`HeaderName::ALL`].
+static TABLE: [u8; TABLE_SIZE] = {
+    let mut table = [0; TABLE_SIZE];
+    let mut index = 0;
+    while index < HeaderName::ALL.len() {
+        let name = HeaderName::ALL[index];
+        insert(&mut table, name.as_str().as_bytes(), index);
+        if let Some(compact) = name.compact() {
+            insert(&mut table, compact.as_bytes(), index);
+        }
+        index += 1;
+    }
+    table
+};
+
+const fn insert(table: &mut [u8; TABLE_SIZE], spelling: &[u8], index: usize) {
+    let mut slot = hash(spelling.len(), spelling[0], spelling[spelling.len() - 1]);
+    while table[slot] != 0 {
+        slot = (slot + 1) % TABLE_SIZE;
+    }
+    table[slot] = index as u8 + 1;
+}
+
+/// Not for tables that a peer can fill: this one is fixed.
+const fn hash(length: usize, first: u8, last: u8) -> usize {
+    (length * 37 + (first | 0x20) as usize * 11 + (last | 0x20) as usize * 101) % TABLE_SIZE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_compact() {
+        for name in HeaderName::ALL {
+            assert_eq!(HeaderName::parse(name.as_str()), *name);
+            assert_eq!(HeaderName::parse(&name.as_str().to_uppercase()), *name);
+            if let Some(compact) = name.compact() {
+                assert_eq!(HeaderName::parse(compact), *name);
+                assert_eq!(HeaderName::parse(&compact.to_uppercase()), *name);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_other() {
+        for text in ["", "q", "Fro", "X-Anything", "NewFangledHeader", "\u{e9}"] {
+            assert_eq!(HeaderName::parse(text), HeaderName::Other, "{text}");
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The small grammar that all header fields share: tokens, quoted strings, comma lists, parameters (RFC 3261 §25.1).
+//!
+//! In a header field that was parsed, CR and LF occur only as folding, so they count as white space here.
+
+use std::borrow::Cow;
+
+/// `token` of RFC 3261 §25.1.
+const TOKEN: u8 = 1;
+/// `user` without escapes: unreserved and user-unreserved.
+const USER: u8 = 2;
+/// `paramchar` of a URI without escapes.
+const PARAM: u8 = 4;
+/// What a parameter's value may hold without quotes: a token or a host, IPv6 with or without brackets (RFC 5118 §4.5).
+const VALUE: u8 = 8;
+/// `hnv-unreserved`, unreserved, and the `&` and `=` between URI headers.
+const HEADER: u8 = 16;
+/// White space, folding included.
+const SPACE: u8 = 32;
+/// `word` of RFC 3261 §25.1, and `@`: a Call-ID.
+const WORD: u8 = 64;
+/// Letters, digits, `-`, `.` and, because containers and test beds have such names, `_`.
+const HOST: u8 = 128;
+
+static CLASS: [u8; 256] = {
+    let mut class = [0u8; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let b = byte as u8;
+        let alphanumeric = b.is_ascii_alphanumeric();
+        let mark = contains(b"-_.!~*'()", b);
+        let mut bits = 0;
+        if alphanumeric || contains(b"-.!%*_+`'~", b) {
+            bits |= TOKEN;
+        }
+        if alphanumeric || mark || contains(b"&=+$,;?/", b) {
+            bits |= USER;
+        }
+        if alphanumeric || mark || contains(b"[]/:&+$", b) {
+            bits |= PARAM;
+        }
+        if alphanumeric || contains(b"-.!%*_+`'~[]:", b) {
+            bits |= VALUE;
+        }
+        if alphanumeric || mark || contains(b"[]/?:+$&=", b) {
+            bits |= HEADER;
+        }
+        if contains(b" \t\r\n", b) {
+            bits |= SPACE;
+        }
+        if alphanumeric || contains(b"-.!%*_+`'~()<>:\\\"/[]?{}@", b) {
+            bits |= WORD;
+        }
+        if alphanumeric || contains(b"-._", b) {
+            bits |= HOST;
+        }
+        class[byte] = bits;
+        byte += 1;
+    }
+    class
+};
+
+const fn contains(set: &[u8], byte: u8) -> bool {
+    let mut index = 0;
+    while index < set.len() {
+        if set[index] == byte {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+fn is(class: u8, byte: u8) -> bool {
+    CLASS[usize::from(byte)] & class != 0
+}
+
+fn all(class: u8, text: &str) -> bool {
+    text.bytes().all(|byte| is(class, byte))
+}
+
+pub(crate) fn is_space(byte: u8) -> bool {
+    is(SPACE, byte)
+}
+
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    is(TOKEN, byte)
+}
+
+/// One or more token characters.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && all(TOKEN, text)
+}
+
+pub(crate) fn is_host(text: &str) -> bool {
+    !text.is_empty() && all(HOST, text)
+}
+
+/// A parameter's value without quotes.
+fn is_value(text: &str) -> bool {
+    !text.is_empty() && all(VALUE, text)
+}
+
+/// `callid = word [ "@" word ]`.
+pub(crate) fn is_call_id(text: &str) -> bool {
+    all(WORD, text)
+        && match text.split_once('@') {
+            Some((left, right)) => !left.is_empty() && !right.is_empty() && !right.contains('@'),
+            None => !text.is_empty(),
+        }
+}
+
+/// Characters of a user part, escapes well formed.
+pub(crate) fn is_user(text: &str) -> bool {
+    escaped_all(USER, text)
+}
+
+/// Characters of a URI parameter, escapes well formed.
+pub(crate) fn is_uri_param(text: &str) -> bool {
+    escaped_all(PARAM, text)
+}
+
+/// Characters of the headers of a URI, escapes well formed.
+pub(crate) fn is_uri_headers(text: &str) -> bool {
+    escaped_all(HEADER, text)
+}
+
+fn escaped_all(class: u8, text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if is(class, bytes[at]) {
+            at += 1;
+        } else if bytes[at] == b'%' && bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
+            at += 3;
+        } else {
+            return false;
+        }
+    }
+    true
+}
+
+/// Without the white space at both ends, folding included.
+pub(crate) fn trim(text: &str) -> &str {
+    trim_start(trim_end(text))
+}
+
+pub(crate) fn trim_start(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while start < bytes.len() && is_space(bytes[start]) {
+        start += 1;
+    }
+    &text[start..]
+}
+
+pub(crate) fn trim_end(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let mut end = bytes.len();
+    while end > 0 && is_space(bytes[end - 1]) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Splits at the first of `delimiter`, ends trimmed.
+pub(crate) fn split_once_trimmed(text: &str, delimiter: char) -> Option<(&str, &str)> {
+    text.split_once(delimiter).map(|(left, right)| (trim(left), trim(right)))
+}
+
+/// Where the quoted string that begins at `start` ends: the index after its closing quote.
+pub(crate) fn quoted_end(text: &str, start: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = start + 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// The text of a quoted string, or of a token as it stands: quotes gone, `\x` read as `x`.
+pub fn unquote(text: &str) -> Cow<'_, str> {
+    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return Cow::Borrowed(text) };
+    if !inner.contains('\\') {
+        return Cow::Borrowed(inner);
+    }
+    let mut out = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        out.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    Cow::Owned(out)
+}
+
+/// Reads `%41` as `A`. What is not UTF-8 afterwards stays as it stands.
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match escape_at(bytes, at) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// The byte that the escape at `at` stands for, if one stands there.
+pub(crate) fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
+    let [b'%', high, low] = bytes.get(at..at + 3)? else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    Some(digit(*high)? << 4 | digit(*low)?)
+}
+
+/// Digits only, no sign; `None` if there are none or they exceed 2^32 − 1.
+pub(crate) fn number(text: &str) -> Option<u32> {
+    if text.is_empty() || text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// A comma list, split outside quotes and angle brackets, ends trimmed. Empty elements are handed out too.
+#[derive(Clone, Debug)]
+pub struct List<'a> {
+    rest: Option<&'a str>,
+}
+
+impl<'a> List<'a> {
+    /// The elements of `text`.
+    pub fn new(text: &'a str) -> Self {
+        Self { rest: Some(text) }
+    }
+}
+
+impl<'a> Iterator for List<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let text = self.rest?;
+        let end = element_end(text);
+        self.rest = text.get(end + 1..);
+        Some(trim(&text[..end]))
+    }
+}
+
+/// Where the first element of a comma list ends: at its comma, or at the end of `text`.
+pub(crate) fn element_end(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b',' => return at,
+            b'"' => match quoted_end(text, at) {
+                Some(end) => at = end,
+                None => return bytes.len(),
+            },
+            b'<' => match bytes[at..].iter().position(|byte| *byte == b'>') {
+                Some(length) => at += length + 1,
+                None => return bytes.len(),
+            },
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// `;name=value;name` after the main part of a header field value. Checked once, then read without errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Params<'a> {
+    text: &'a str,
+}
+
+impl<'a> Params<'a> {
+    /// Checks `text`: empty, or `;` and a token, with or without `=` and a token, host or quoted string, and so on.
+    /// White space around `;` and `=` is allowed. A lone `;` at the end, which some phones write, passes too.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let text = trim(text);
+        let mut walk = Walk { text };
+        loop {
+            match walk.step() {
+                Step::Param(name, value) => {
+                    let fine = is_token(name)
+                        && match value {
+                            Some(value) => value.starts_with('"') || is_value(value),
+                            None => true,
+                        };
+                    if !fine {
+                        return None;
+                    }
+                }
+                Step::End => return Some(Self { text }),
+                Step::Broken => return None,
+            }
+        }
+    }
+
+    /// As written, beginning with `;`, or empty.
+    pub fn as_str(self) -> &'a str {
+        self.text
+    }
+
+    /// Each parameter with its value as written (quotes included).
+    pub fn iter(self) -> ParamIter<'a> {
+        ParamIter { walk: Walk { text: self.text } }
+    }
+
+    /// The first parameter of that name, in any case: `Some(None)` if it has no value. Quotes are part of the value.
+    pub fn get(self, name: &str) -> Option<Option<&'a str>> {
+        self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The value of the first parameter of that name; `None` also if it has no value.
+    pub fn value(self, name: &str) -> Option<&'a str> {
+        self.get(name).flatten()
+    }
+}
+
+/// Iterator over [`Params`].
+#[derive(Clone, Debug)]
+pub struct ParamIter<'a> {
+    walk: Walk<'a>,
+}
+
+impl<'a> Iterator for ParamIter<'a> {
+    type Item = (&'a str, Option<&'a str>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.walk.step() {
+            Step::Param(name, value) => Some((name, value)),
+            Step::End | Step::Broken => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Walk<'a> {
+    text: &'a str,
+}
+
+enum Step<'a> {
+    Param(&'a str, Option<&'a str>),
+    End,
+    Broken,
+}
+
+impl<'a> Walk<'a> {
+    fn step(&mut self) -> Step<'a> {
+        let text = trim_start(self.text);
+        if text.is_empty() {
+            return Step::End;
+        }
+        let Some(text) = text.strip_prefix(';') else { return Step::Broken };
+        let text = trim_start(text);
+        if text.is_empty() {
+            self.text = text;
+            return Step::End;
+        }
+        let name_end = text.bytes().position(|byte| !is_token_byte(byte)).unwrap_or(text.len());
+        let (name, rest) = text.split_at(name_end);
+        let after = trim_start(rest);
+        let Some(after) = after.strip_prefix('=') else {
+            self.text = after;
+            return Step::Param(name, None);
+        };
+        let after = trim_start(after);
+        let value_end = if after.starts_with('"') {
+            match quoted_end(after, 0) {
+                Some(end) => end,
+                None => return Step::Broken,
+            }
+        } else {
+            after.bytes().position(|byte| !is(VALUE, byte)).unwrap_or(after.len())
+        };
+        let (value, rest) = after.split_at(value_end);
+        self.text = rest;
+        Step::Param(name, Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_in_quotes_and_brackets_do_not_split() {
+        let list: Vec<_> = List::new(r#" "A, \", B" <sip:a,b@c> ;x="1,2" ,<sip:d> , e"#).collect();
+        assert_eq!(list, [r#""A, \", B" <sip:a,b@c> ;x="1,2""#, "<sip:d>", "e"]);
+    }
+
+    #[test]
+    fn parameters_read_with_white_space_quotes_and_brackets() {
+        let params = Params::parse("; a = 1\r\n ;b;C=\"x;\\\"y\";d=[2001:db8::1];e=2001:db8::2;").unwrap();
+        assert_eq!(params.get("A"), Some(Some("1")));
+        assert_eq!(params.get("b"), Some(None));
+        assert_eq!(params.value("c"), Some("\"x;\\\"y\""));
+        assert_eq!(params.value("d"), Some("[2001:db8::1]"));
+        assert_eq!(params.value("e"), Some("2001:db8::2"));
+        assert_eq!(params.get("f"), None);
+    }
+
+    #[test]
+    fn broken_parameters_are_refused() {
+        for text in ["a", ";;a", ";a=", ";a=\"x", ";=1", ";a b", ";a=1 2", ";a=<x>"] {
+            assert_eq!(Params::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn quoted_pairs_and_escapes_read_back() {
+        assert_eq!(unquote(r#""a\"b\\c""#), r#"a"b\c"#);
+        assert_eq!(unquote("plain"), "plain");
+        assert_eq!(unescape("a%40%62%C3%A9"), "a@bé");
+        assert_eq!(unescape("%ff%zz%4"), "%ff%zz%4");
+    }
+}

@@ -1,0 +1,155 @@
+//! From, To, Contact, Route and their kin: a name, a URI, parameters (RFC 3261 §20.10, §25.1).
+
+use std::borrow::Cow;
+
+use super::lex::{self, Params};
+use super::{HeaderError, HeaderName, Uri, UriError};
+
+/// `"Display" <uri>;param=value`, or the same without brackets; read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct NameAddr<'a> {
+    /// The name to show, as written (with its quotes); [`Self::display_name`] reads it.
+    pub display: Option<&'a str>,
+    /// The URI as written, without brackets. [`Self::uri`] reads it.
+    pub uri_text: &'a str,
+    /// The parameters of the header field (those inside the brackets belong to the URI).
+    pub params: Params<'a>,
+}
+
+/// The expiry of a Contact whose `expires` cannot be read (RFC 3261 §20.10), in seconds.
+const MALFORMED_EXPIRES: u32 = 3600;
+
+impl<'a> NameAddr<'a> {
+    /// Reads one value (not a comma list). `name` is the header field that the error names.
+    ///
+    /// Display names without quotes may hold more than tokens: phones write them so, and nothing depends on them.
+    pub fn parse(name: HeaderName, text: &'a str) -> Result<Self, HeaderError> {
+        Self::read(lex::trim(text)).ok_or(HeaderError::malformed(name))
+    }
+
+    fn read(text: &'a str) -> Option<Self> {
+        let (display, rest) = if text.starts_with('"') {
+            let (display, rest) = text.split_at(lex::quoted_end(text, 0)?);
+            (Some(display), lex::trim_start(rest))
+        } else {
+            // A bracket after a semicolon is inside a parameter: `sip:a@b;+sip.instance="<urn:…>"`.
+            let at = text.find(['<', ';', '"']).unwrap_or(text.len());
+            match text.as_bytes().get(at) {
+                Some(b'<') => {
+                    let (display, rest) = text.split_at(at);
+                    (Some(lex::trim_end(display)).filter(|display| !display.is_empty()), rest)
+                }
+                Some(b'"') => return None,
+                _ => return Self::read_without_brackets(text, at),
+            }
+        };
+        // Unquoted, a comma would have split the list.
+        if display.is_some_and(|display| !display.starts_with('"') && display.contains(',')) {
+            return None;
+        }
+        let (uri_text, params) = rest.strip_prefix('<')?.split_once('>')?;
+        Self::with_uri(display, uri_text, params)
+    }
+
+    /// RFC 3261 §20.10: without brackets every parameter is the header field's, and the URI has no comma, `;` or `?`.
+    fn read_without_brackets(text: &'a str, uri_end: usize) -> Option<Self> {
+        let (uri_text, params) = text.split_at(uri_end);
+        let uri_text = lex::trim_end(uri_text);
+        if uri_text.contains([',', '?']) {
+            return None;
+        }
+        Self::with_uri(None, uri_text, params)
+    }
+
+    fn with_uri(display: Option<&'a str>, uri_text: &'a str, params: &'a str) -> Option<Self> {
+        if uri_text.is_empty() || uri_text.bytes().any(lex::is_space) {
+            return None;
+        }
+        Some(Self { display, uri_text, params: Params::parse(params)? })
+    }
+
+    /// The URI.
+    pub fn uri(&self) -> Result<Uri<'a>, UriError> {
+        Uri::parse(self.uri_text)
+    }
+
+    /// The name to show, without quotes; `None` if there is none or it is empty.
+    pub fn display_name(&self) -> Option<Cow<'a, str>> {
+        self.display.map(lex::unquote).filter(|name| !name.is_empty())
+    }
+
+    /// The header field parameter of that name, in any case: `Some(None)` if it has no value. Quotes are part of the value.
+    pub fn param(&self, name: &str) -> Option<Option<&'a str>> {
+        self.params.get(name)
+    }
+
+    /// The dialog's tag, in From and To.
+    pub fn tag(&self) -> Option<&'a str> {
+        self.params.value("tag")
+    }
+
+    /// Preference of a Contact in thousandths, 0–1000. `None` if absent or not a `qvalue`.
+    pub fn q(&self) -> Option<u16> {
+        let text = self.params.value("q")?;
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) || !matches!(whole, "0" | "1" | "") {
+            return None;
+        }
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let mut thousandths = u16::from(whole == "1");
+        for place in 0..3 {
+            thousandths = thousandths * 10 + fraction.as_bytes().get(place).map_or(0, |digit| u16::from(digit - b'0'));
+        }
+        (thousandths <= 1000).then_some(thousandths)
+    }
+
+    /// Lifetime of a Contact in seconds. What cannot be read counts as 3600 (RFC 3261 §20.10); beyond 2^32 − 1 it is 2^32 − 1.
+    pub fn expires(&self) -> Option<u32> {
+        let text = self.params.get("expires")?.unwrap_or("");
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(MALFORMED_EXPIRES);
+        }
+        Some(text.parse().unwrap_or(u32::MAX))
+    }
+
+    /// The phone's instance, without quotes and brackets: `urn:uuid:…` (RFC 5626 §4.1).
+    pub fn instance(&self) -> Option<&'a str> {
+        let text = self.params.value("+sip.instance")?;
+        let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        let text = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text);
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// The flow's number within the instance, from 1 (RFC 5626 §4.2).
+    pub fn reg_id(&self) -> Option<u32> {
+        self.params.value("reg-id").and_then(lex::number).filter(|number| *number > 0)
+    }
+}
+
+/// The Contact header fields of a message.
+#[derive(Clone, Debug)]
+pub enum Contacts<'m> {
+    /// There is none.
+    None,
+    /// `*` alone: all bindings (RFC 3261 §10.2.2).
+    Star,
+    /// One or more.
+    List(NameAddrs<'m>),
+}
+
+/// The values of Contact, Route, Record-Route or Path, over all their lines.
+#[derive(Clone, Debug)]
+pub struct NameAddrs<'m> {
+    pub(crate) name: HeaderName,
+    pub(crate) values: super::Values<'m>,
+}
+
+impl<'m> Iterator for NameAddrs<'m> {
+    type Item = Result<NameAddr<'m>, HeaderError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.values.next().map(|text| NameAddr::parse(self.name, text))
+    }
+}

@@ -1,0 +1,287 @@
+//! Bytes to [`Message`] (RFC 3261 §7): one pass that finds the lines, no look inside the values.
+//!
+//! The framer measured the bytes; this reads exactly those. Both find lines with [`next_field`] and lengths with
+//! [`content_length`], so that they cannot disagree about where a message ends.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::build::RequestBuilder;
+use super::{CSeq, Field, HeaderName, Limits, Message, Method, Start, StatusCode, lex};
+
+/// A message that could not be parsed. The peer's fault.
+#[derive(Clone, Debug)]
+pub struct ParseError {
+    kind: ParseErrorKind,
+    reply_to: Option<Box<Message>>,
+}
+
+/// Why a message could not be parsed.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ParseErrorKind {
+    /// Neither a request line nor a status line.
+    StartLine,
+    /// A version other than SIP/2.0.
+    Version,
+    /// A line that is no header field: no colon, or a name with characters that no name has.
+    HeaderLine,
+    /// CR or LF alone: some servers would see a line end where others see none.
+    LineBreak,
+    /// The blank line after the header fields is missing.
+    Unfinished,
+    /// The start line or a header field is not UTF-8.
+    NotUtf8,
+    /// A Content-Length that is no number, differs from another one, or differs from the body's length.
+    ContentLength,
+    /// The start line exceeds [`Limits::max_line`].
+    StartLineTooLong,
+    /// One header field exceeds [`Limits::max_line`].
+    LineTooLong,
+    /// More header fields than [`Limits::max_headers`].
+    TooManyHeaders,
+    /// More header bytes than [`Limits::max_header_bytes`].
+    HeaderTooLarge,
+    /// More bytes than [`Limits::max_message`].
+    MessageTooLarge,
+}
+
+impl ParseErrorKind {
+    /// The response that says so.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Version => StatusCode::VERSION_NOT_SUPPORTED,
+            Self::StartLineTooLong => StatusCode::REQUEST_URI_TOO_LONG,
+            Self::LineTooLong | Self::TooManyHeaders | Self::HeaderTooLarge => StatusCode::MESSAGE_TOO_LARGE,
+            Self::MessageTooLarge => StatusCode::REQUEST_ENTITY_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// A reason phrase that names the culprit (RFC 3261 §21.4.1).
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::StartLine => "Malformed Start Line",
+            Self::Version => "Version Not Supported",
+            Self::HeaderLine => "Malformed Header Line",
+            Self::LineBreak => "Bare CR or LF",
+            Self::Unfinished => "Missing Blank Line",
+            Self::NotUtf8 => "Header Not UTF-8",
+            Self::ContentLength => "Bad Content-Length",
+            Self::StartLineTooLong => "Request-URI Too Long",
+            Self::LineTooLong => "Header Field Too Long",
+            Self::TooManyHeaders => "Too Many Header Fields",
+            Self::HeaderTooLarge => "Message Header Too Large",
+            Self::MessageTooLarge => "Request Entity Too Large",
+        }
+    }
+}
+
+impl ParseError {
+    /// Why.
+    pub const fn kind(&self) -> ParseErrorKind {
+        self.kind
+    }
+
+    /// The response that says so: 400, 413, 414, 505 or 513.
+    pub const fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// What a response needs, if it could be read: a request reduced to Via, From, To, Call-ID and CSeq, each as
+    /// received. `None` for responses, for ACK, and where one of them is missing: nothing can be answered then.
+    pub fn reply_to(&self) -> Option<&Message> {
+        self.reply_to.as_deref()
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.reason())
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// Reads `bytes`, which are exactly one message.
+pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Message, ParseError> {
+    read(bytes, limits).map_err(|kind| ParseError { kind, reply_to: salvage(bytes, limits).map(Box::new) })
+}
+
+fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
+    if bytes.len() > limits.max_message {
+        return Err(ParseErrorKind::MessageTooLarge);
+    }
+    let start_line = next_line(bytes, 0)?;
+    if start_line.len() > limits.max_line {
+        return Err(ParseErrorKind::StartLineTooLong);
+    }
+    let mut at = start_line.end + 2;
+    let mut fields = Vec::with_capacity(24);
+    let mut length = None;
+    while let Some(field) = next_field(bytes, at)? {
+        if fields.len() == limits.max_headers {
+            return Err(ParseErrorKind::TooManyHeaders);
+        }
+        if (field.end - field.start) as usize > limits.max_line + 2 {
+            return Err(ParseErrorKind::LineTooLong);
+        }
+        at = field.end as usize;
+        if at + 2 > limits.max_header_bytes {
+            return Err(ParseErrorKind::HeaderTooLarge);
+        }
+        if field.name == HeaderName::ContentLength {
+            let value = content_length(&bytes[field.value()])?;
+            if length.is_some_and(|length| length != value) {
+                return Err(ParseErrorKind::ContentLength);
+            }
+            length = Some(value);
+        }
+        fields.push(field);
+    }
+    let (head, body) = bytes.split_at(at + 2);
+    if length.is_some_and(|length| length != body.len()) {
+        return Err(ParseErrorKind::ContentLength);
+    }
+    let head = std::str::from_utf8(head).map_err(|_| ParseErrorKind::NotUtf8)?;
+    let start = read_start_line(&head[start_line])?;
+    Ok(Message { head: head.to_owned(), start, fields, body: body.into() })
+}
+
+/// `Method SP Request-URI SP SIP-Version` or `SIP-Version SP Status-Code SP Reason-Phrase`; single spaces, RFC 3261 §7.1.
+fn read_start_line(line: &str) -> Result<Start, ParseErrorKind> {
+    let malformed = ParseErrorKind::StartLine;
+    let (first, rest) = line.split_once(' ').ok_or(malformed)?;
+    if is_sip_name(first) {
+        if !is_our_version(first) {
+            return Err(ParseErrorKind::Version);
+        }
+        // Without a reason phrase the second space is often forgotten.
+        let code = rest.split(' ').next().unwrap_or("");
+        let status = lex::number(code).filter(|_| code.len() == 3).and_then(|code| StatusCode::new(code as u16));
+        return Ok(Start::Response { status: status.ok_or(malformed)? });
+    }
+    let method = Method::parse(first).ok_or(malformed)?;
+    let (uri, version) = rest.split_once(' ').ok_or(malformed)?;
+    if uri.is_empty() || uri.bytes().any(|byte| byte.is_ascii_control()) || uri.starts_with('<') {
+        return Err(malformed);
+    }
+    if !is_our_version(version) {
+        let foreign = is_sip_name(version) && !version.contains(' ');
+        return Err(if foreign { ParseErrorKind::Version } else { malformed });
+    }
+    let uri_start = first.len() + 1;
+    Ok(Start::Request { method, uri_start: uri_start as u32, uri_end: (uri_start + uri.len()) as u32 })
+}
+
+fn is_sip_name(text: &str) -> bool {
+    text.as_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+}
+
+fn is_our_version(text: &str) -> bool {
+    text.eq_ignore_ascii_case("SIP/2.0")
+}
+
+/// The line at `at` without its CRLF.
+pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseErrorKind> {
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    let length = memchr::memchr2(b'\r', b'\n', rest).ok_or(ParseErrorKind::Unfinished)?;
+    match (rest[length], rest.get(length + 1)) {
+        (b'\r', Some(b'\n')) => Ok(at..at + length),
+        (b'\r', None) => Err(ParseErrorKind::Unfinished),
+        _ => Err(ParseErrorKind::LineBreak),
+    }
+}
+
+/// The header field at `at` with its folded lines; `None` if the blank line stands there.
+pub(crate) fn next_field(bytes: &[u8], at: usize) -> Result<Option<Field>, ParseErrorKind> {
+    let mut line = next_line(bytes, at)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let start = line.start;
+    // RFC 3261 §7.3.1: a line that begins with white space continues the one before it.
+    while let Some(b' ' | b'\t') = bytes.get(line.end + 2) {
+        line = next_line(bytes, line.end + 2)?;
+    }
+    let text = &bytes[start..line.end];
+    let name_length = text.iter().position(|byte| !lex::is_token_byte(*byte)).unwrap_or(text.len());
+    // HCOLON = *( SP / HTAB ) ":" SWS
+    let mut colon = name_length;
+    while let Some(b' ' | b'\t') = text.get(colon) {
+        colon += 1;
+    }
+    if name_length == 0 || text.get(colon) != Some(&b':') {
+        return Err(ParseErrorKind::HeaderLine);
+    }
+    let mut value_start = colon + 1;
+    while value_start < text.len() && lex::is_space(text[value_start]) {
+        value_start += 1;
+    }
+    let mut value_end = text.len();
+    while value_end > value_start && lex::is_space(text[value_end - 1]) {
+        value_end -= 1;
+    }
+    Ok(Some(Field {
+        name: HeaderName::parse_bytes(&text[..name_length]),
+        start: start as u32,
+        name_end: (start + name_length) as u32,
+        value_start: (start + value_start) as u32,
+        value_end: (start + value_end) as u32,
+        end: (line.end + 2) as u32,
+    }))
+}
+
+/// Reads a Content-Length value. What has more digits than a length can have is the largest length.
+pub(crate) fn content_length(value: &[u8]) -> Result<usize, ParseErrorKind> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(ParseErrorKind::ContentLength);
+    }
+    Ok(value.iter().fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0'))))
+}
+
+/// Finds what a response needs in a message that is broken elsewhere.
+pub(crate) fn salvage(bytes: &[u8], limits: &Limits) -> Option<Message> {
+    let bytes = &bytes[..bytes.len().min(limits.max_header_bytes)];
+    if bytes.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
+        return None;
+    }
+    let mut method = None;
+    let mut lines: Vec<(HeaderName, &str)> = Vec::new();
+    let mut at = memchr::memchr(b'\n', bytes)? + 1;
+    while lines.len() < limits.max_headers {
+        match next_field(bytes, at) {
+            Ok(Some(field)) => {
+                at = field.end as usize;
+                let Ok(value) = std::str::from_utf8(&bytes[field.value()]) else { continue };
+                match field.name {
+                    HeaderName::Via | HeaderName::From | HeaderName::To | HeaderName::CallId => {}
+                    HeaderName::CSeq => method = Some(CSeq::parse(value).ok()?.method),
+                    _ => continue,
+                }
+                lines.push((field.name, value));
+            }
+            Ok(None) => break,
+            Err(_) => match skip_broken(bytes, at) {
+                Some(next) => at = next,
+                None => break,
+            },
+        }
+    }
+    let method = method.filter(|method| *method != Method::Ack)?;
+    let builder = RequestBuilder::new(method, "sip:unreadable.invalid");
+    let builder = lines.into_iter().fold(builder, |builder, (name, value)| builder.header(name, value));
+    let unbounded = Limits { max_header_bytes: usize::MAX, max_message: usize::MAX, ..limits.clone() };
+    let message = read(&builder.to_vec(), &unbounded).ok()?;
+    message.check_essential().is_ok().then_some(message)
+}
+
+/// The line after the broken one at `at` and after those that continue it.
+fn skip_broken(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr(b'\n', bytes.get(at..)?)? + 1;
+        if !matches!(bytes.get(at), Some(b' ' | b'\t')) {
+            return Some(at);
+        }
+    }
+}

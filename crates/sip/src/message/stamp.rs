@@ -1,0 +1,66 @@
+//! Writing down where a request came from: `received` and `rport` in the top Via (RFC 3261 §18.2.1, RFC 3581 §4).
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{HeaderName, Message, lex};
+
+impl Message {
+    /// Adds `received` if the top Via's host is not `source`'s address or if it asks for `rport`, and answers `rport`.
+    /// What the peer wrote there itself is replaced. Does nothing if there is no Via that can be read.
+    pub fn stamp_source(&mut self, source: SocketAddr) {
+        let Some(index) = self.fields.iter().position(|field| field.name == HeaderName::Via) else { return };
+        let field = self.fields[index];
+        let list = &self.head[field.value()];
+        let element = lex::trim_end(&list[..lex::element_end(list)]);
+        let Ok(via) = super::Via::parse(element) else { return };
+        let address = source.ip().to_canonical();
+        let asked = via.rport().is_some();
+        let host_matches = via.host.address().is_some_and(|host| host.to_canonical() == address);
+        if host_matches && !asked && via.received().is_none() && via.param("received").is_none() {
+            return;
+        }
+        let mut stamped = element[..element.len() - via.params.as_str().len()].to_owned();
+        let mut answered = false;
+        for (name, value) in via.params.iter() {
+            if name.eq_ignore_ascii_case("received") || (name.eq_ignore_ascii_case("rport") && answered) {
+                continue;
+            }
+            stamped.push(';');
+            stamped.push_str(name);
+            if name.eq_ignore_ascii_case("rport") {
+                answered = true;
+                stamped.push_str(&format!("={}", source.port()));
+            } else if let Some(value) = value {
+                stamped.push('=');
+                stamped.push_str(value);
+            }
+        }
+        if asked || !host_matches {
+            // RFC 3581 §4: with rport, received stands there even if it says the same as sent-by.
+            stamped.push_str(&received(address));
+        }
+        let start = field.value_start as usize;
+        self.splice(index, start, element.len(), &stamped);
+    }
+
+    /// Puts `text` in place of `length` bytes of the value of the field at `index`, and moves what follows.
+    fn splice(&mut self, index: usize, start: usize, length: usize, text: &str) {
+        let moved = |offset: u32| (offset as usize - length + text.len()) as u32;
+        self.head.replace_range(start..start + length, text);
+        let field = &mut self.fields[index];
+        field.value_end = moved(field.value_end);
+        field.end = moved(field.end);
+        for field in &mut self.fields[index + 1..] {
+            field.start = moved(field.start);
+            field.name_end = moved(field.name_end);
+            field.value_start = moved(field.value_start);
+            field.value_end = moved(field.value_end);
+            field.end = moved(field.end);
+        }
+    }
+}
+
+/// RFC 3261 §25.1 writes IPv6 here without brackets.
+fn received(address: IpAddr) -> String {
+    format!(";received={address}")
+}

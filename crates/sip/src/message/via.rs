@@ -1,0 +1,90 @@
+//! Via: the way a response goes back (RFC 3261 §18.2.2, §20.42; RFC 3581).
+
+use std::net::IpAddr;
+
+use super::lex::{self, Params};
+use super::uri::parse_host_port;
+use super::{HeaderError, HeaderName, Host};
+
+/// What every branch begins with that was made by the rules of RFC 3261 §8.1.1.7.
+pub const MAGIC_COOKIE: &str = "z9hG4bK";
+
+/// One Via value, read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct Via<'a> {
+    /// `UDP`, `TCP`, `TLS`, `WS`, `WSS` or any token, as written.
+    pub transport: &'a str,
+    /// Host and port as written, white space around the colon included.
+    pub sent_by: &'a str,
+    /// The host of sent-by.
+    pub host: Host<'a>,
+    /// The port of sent-by, if written.
+    pub port: Option<u16>,
+    /// The parameters.
+    pub params: Params<'a>,
+}
+
+impl<'a> Via<'a> {
+    /// Reads one Via value (not a comma list).
+    pub fn parse(text: &'a str) -> Result<Self, HeaderError> {
+        Self::read(text).ok_or(HeaderError::malformed(HeaderName::Via))
+    }
+
+    fn read(text: &'a str) -> Option<Self> {
+        // sent-protocol = protocol-name SLASH protocol-version SLASH transport; SLASH allows white space around it.
+        let (name, rest) = lex::split_once_trimmed(text, '/')?;
+        let (version, rest) = lex::split_once_trimmed(rest, '/')?;
+        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" {
+            return None;
+        }
+        let transport_end = rest.bytes().position(lex::is_space)?;
+        let (transport, rest) = rest.split_at(transport_end);
+        if !lex::is_token(transport) {
+            return None;
+        }
+        let rest = lex::trim_start(rest);
+        let (sent_by, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let sent_by = lex::trim_end(sent_by);
+        let (host, port) = parse_host_port(sent_by).ok()?;
+        Some(Self { transport, sent_by, host, port, params: Params::parse(params)? })
+    }
+
+    /// The parameter of that name, in any case: `Some(None)` if it has no value.
+    pub fn param(&self, name: &str) -> Option<Option<&'a str>> {
+        self.params.get(name)
+    }
+
+    /// The transaction's branch.
+    pub fn branch(&self) -> Option<&'a str> {
+        self.params.value("branch")
+    }
+
+    /// The branch, if it was made by RFC 3261 §8.1.1.7 and is more than the cookie; else match as RFC 2543 did.
+    pub fn rfc3261_branch(&self) -> Option<&'a str> {
+        self.branch().filter(|branch| {
+            branch.len() > MAGIC_COOKIE.len()
+                && branch.get(..MAGIC_COOKIE.len()).is_some_and(|start| start.eq_ignore_ascii_case(MAGIC_COOKIE))
+        })
+    }
+
+    /// Where the request really came from, IPv6 with or without brackets (RFC 5118 §4.5).
+    pub fn received(&self) -> Option<IpAddr> {
+        let text = self.params.value("received")?;
+        text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text).parse().ok()
+    }
+
+    /// `rport` (RFC 3581): `Some(None)` asks for it, `Some(Some(port))` answers.
+    pub fn rport(&self) -> Option<Option<u16>> {
+        self.params.get("rport").map(|value| value.and_then(|port| port.parse().ok()))
+    }
+
+    /// The multicast or other address that the sender wants the response sent to, as written.
+    pub fn maddr(&self) -> Option<&'a str> {
+        self.params.value("maddr")
+    }
+
+    /// The time-to-live of multicast, 0–255.
+    pub fn ttl(&self) -> Option<u8> {
+        self.params.value("ttl")?.parse().ok()
+    }
+}
