@@ -188,7 +188,6 @@ impl Flows {
         Some(bytes)
     }
 
-
     /// From the task, when it starts to look: what it is to do. Until [`Self::rest`] nobody wakes it.
     pub(crate) fn look(&mut self, id: FlowId) -> Ending {
         self.get(id).map_or(Ending::Cut, |connection| {

@@ -20,7 +20,6 @@ pub(crate) enum Mail<M: Machine> {
     /// A flow of another shard that this shard has sent on is gone.
     Failed(Flow),
     Close(Flow),
-    Stop,
 }
 
 /// A way to one shard. Cheap to clone; usable from any thread.
@@ -86,10 +85,6 @@ impl<M: Machine> ShardHandle<M> {
             mpsc::error::TrySendError::Full(_) => RunError::Busy,
             mpsc::error::TrySendError::Closed(_) => RunError::Stopped,
         })
-    }
-
-    pub(crate) fn stop(&self) {
-        let _ = self.sender.blocking_send(Mail::Stop); // already stopped: that is what we want
     }
 }
 

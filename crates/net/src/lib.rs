@@ -29,6 +29,7 @@ mod pulse;
 mod shard;
 mod stream;
 mod udp;
+mod websocket;
 
 pub use authority::{Authority, AuthorityError, Names};
 pub use bind::{BindError, BindErrorKind, Listening, PortOwner};

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant, Machine};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::bind::{self, BindError, Listening};
 use crate::config::MAX_SHARDS;
@@ -125,7 +125,7 @@ pub struct Net<M: Machine> {
     handles: ShardHandles<M>,
     counters: Arc<[Arc<Counters>]>,
     listening: Arc<[Listening]>,
-    threads: Vec<JoinHandle<bool>>,
+    threads: Vec<(JoinHandle<bool>, Arc<Notify>)>,
     grace: Arc<shard::Grace>,
 }
 
@@ -177,6 +177,7 @@ where
     };
     let shards_to_be = bound.sockets.into_iter().zip(mailboxes).zip(runtimes);
     for (shard, ((sockets, mailbox), runtime)) in shards_to_be.enumerate() {
+        let stop = Arc::new(Notify::new());
         let setup = ShardSetup {
             shard: shard as u8,
             runtime,
@@ -187,6 +188,7 @@ where
             mailbox,
             handles: handles.clone(),
             counters: Arc::clone(&counters[shard]),
+            stop: Arc::clone(&stop),
             grace: Arc::clone(&net.grace),
         };
         let (factory, listening) = (Arc::clone(&factory), Arc::clone(&listening));
@@ -195,7 +197,7 @@ where
                 Birth { shard: setup.shard, shards, now: setup.clock.now(), listening, handles: setup.handles.clone() };
             shard::run(setup, factory(birth))
         });
-        net.threads.push(thread.map_err(StartError::System)?);
+        net.threads.push((thread.map_err(StartError::System)?, stop));
     }
     Ok(net)
 }
@@ -217,7 +219,8 @@ impl<M: Machine> Net<M> {
     }
 
     /// Stops: accepts nothing new, lets the machines finish for at most `grace`, writes what waits, says goodbye
-    /// (close_notify) and joins the threads. Blocks the calling thread; not for use inside an async runtime.
+    /// (close_notify) and joins the threads. Blocks the calling thread for at most `grace` and 2 s: hand it to
+    /// `spawn_blocking` where other tasks must go on.
     pub fn stop(mut self, grace: Duration) -> Stopped {
         self.end(grace)
     }
@@ -225,10 +228,10 @@ impl<M: Machine> Net<M> {
     fn end(&mut self, grace: Duration) -> Stopped {
         self.grace.set(grace);
         let mut stopped = Stopped { finished: true, panicked: false };
-        for handle in self.handles.iter().take(self.threads.len()) {
-            handle.stop();
+        for (_, stop) in &self.threads {
+            stop.notify_one();
         }
-        for thread in self.threads.drain(..) {
+        for (thread, _) in self.threads.drain(..) {
             match thread.join() {
                 Ok(finished) => stopped.finished &= finished,
                 Err(_) => stopped.panicked = true,

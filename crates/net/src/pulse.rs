@@ -1,5 +1,7 @@
 //! The timeouts of one connection, for streams and WebSockets alike: what happened when, and what follows from it.
 
+use std::time::Duration;
+
 use farspeak_sansio::Instant;
 
 use crate::{Counters, StreamConfig};
@@ -89,14 +91,14 @@ impl Pulse {
         self.stalled = Instant::FAR_FUTURE;
     }
 
-    /// The timeout that has passed, if one has.
-    pub(crate) fn late(&self, now: Instant, config: &StreamConfig) -> Option<End> {
+    /// The timeout that has passed, if one has. `idle` is the longest silence.
+    pub(crate) fn late(&self, now: Instant, config: &StreamConfig, idle: Duration) -> Option<End> {
         let owed = if self.spoke { config.message_timeout } else { config.first_message_timeout };
         if self.stalled + config.write_timeout <= now {
             Some(End::SlowReader)
         } else if self.owing + owed <= now {
             Some(End::SlowSender)
-        } else if self.heard + config.idle_timeout <= now {
+        } else if self.heard + idle <= now {
             Some(End::Idle)
         } else {
             None
@@ -104,7 +106,7 @@ impl Pulse {
     }
 
     /// Whether a keep-alive is due after `silence`; if so it counts as sent.
-    pub(crate) fn keep_alive_due(&mut self, now: Instant, silence: std::time::Duration) -> bool {
+    pub(crate) fn keep_alive_due(&mut self, now: Instant, silence: Duration) -> bool {
         let due = self.heard.max(self.kept) + silence <= now;
         if due {
             self.kept = now;
@@ -113,19 +115,19 @@ impl Pulse {
     }
 
     /// When to look again.
-    pub(crate) fn deadline(&self, config: &StreamConfig, silence: std::time::Duration) -> Instant {
+    pub(crate) fn deadline(&self, config: &StreamConfig, idle: Duration, silence: Duration) -> Instant {
         let owed = if self.spoke { config.message_timeout } else { config.first_message_timeout };
         let keep_alive = self.heard.max(self.kept) + silence;
-        let end = (self.stalled + config.write_timeout).min(self.owing + owed).min(self.heard + config.idle_timeout);
+        let end = (self.stalled + config.write_timeout).min(self.owing + owed).min(self.heard + idle);
         end.min(keep_alive)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    const IDLE: Duration = Duration::from_secs(7200);
 
     fn at(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
@@ -140,19 +142,19 @@ mod tests {
         let mut pulse = Pulse::accepted(at(0));
         pulse.heard(at(29));
         pulse.framed(at(29), false, true); // a byte now and then does not help
-        assert_eq!(pulse.late(at(29), &config()), None);
-        assert_eq!(pulse.late(at(30), &config()), Some(End::SlowSender));
+        assert_eq!(pulse.late(at(29), &config(), IDLE), None);
+        assert_eq!(pulse.late(at(30), &config(), IDLE), Some(End::SlowSender));
     }
 
     #[test]
     fn a_message_begun_must_be_finished() {
         let mut pulse = Pulse::accepted(at(0));
         pulse.framed(at(1), true, false);
-        assert_eq!(pulse.late(at(100), &config()), None);
+        assert_eq!(pulse.late(at(100), &config(), IDLE), None);
         pulse.framed(at(100), false, true);
         pulse.framed(at(105), false, true);
-        assert_eq!(pulse.late(at(109), &config()), None);
-        assert_eq!(pulse.late(at(110), &config()), Some(End::SlowSender));
+        assert_eq!(pulse.late(at(109), &config(), IDLE), None);
+        assert_eq!(pulse.late(at(110), &config(), IDLE), Some(End::SlowSender));
     }
 
     #[test]
@@ -160,7 +162,7 @@ mod tests {
         let mut pulse = Pulse::accepted(at(0));
         for second in 1..100 {
             pulse.framed(at(second), true, true);
-            assert_eq!(pulse.late(at(second + 9), &config()), None);
+            assert_eq!(pulse.late(at(second + 9), &config(), IDLE), None);
         }
     }
 
@@ -170,10 +172,10 @@ mod tests {
         pulse.waiting(at(0));
         pulse.progressed(at(15));
         pulse.waiting(at(16));
-        assert_eq!(pulse.late(at(34), &config()), None);
-        assert_eq!(pulse.late(at(35), &config()), Some(End::SlowReader));
+        assert_eq!(pulse.late(at(34), &config(), IDLE), None);
+        assert_eq!(pulse.late(at(35), &config(), IDLE), Some(End::SlowReader));
         pulse.written();
-        assert_eq!(pulse.late(at(36), &config()), None);
+        assert_eq!(pulse.late(at(36), &config(), IDLE), None);
     }
 
     #[test]
@@ -185,6 +187,6 @@ mod tests {
         assert!(!pulse.keep_alive_due(at(91), silence));
         pulse.heard(at(100));
         assert!(!pulse.keep_alive_due(at(189), silence));
-        assert_eq!(pulse.deadline(&config(), silence), at(190));
+        assert_eq!(pulse.deadline(&config(), IDLE, silence), at(190));
     }
 }

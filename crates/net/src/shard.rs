@@ -33,6 +33,7 @@ pub(crate) struct ShardSetup<M: Machine> {
     pub mailbox: mpsc::Receiver<Mail<M>>,
     pub handles: ShardHandles<M>,
     pub counters: Arc<Counters>,
+    pub stop: Arc<Notify>,
     pub grace: Arc<Grace>,
     /// The generation of each slot's first tenant, drawn for this process.
     pub first_generation: u32,
@@ -97,7 +98,8 @@ struct Core<M: Machine> {
 
 /// The body of a shard's thread. Returns whether the machine was idle at the end.
 pub(crate) fn run<M: Machine + 'static, F: Framing>(setup: ShardSetup<M>, parts: Parts<M, F>) -> bool {
-    let ShardSetup { shard: number, runtime, clock, config, sockets, mailbox, handles, counters, grace, .. } = setup;
+    let ShardSetup { shard: number, runtime, clock, config, sockets, mailbox, handles, counters, stop, grace, .. } =
+        setup;
     if config.pin_cores {
         pin_to_core(usize::from(number));
     }
@@ -147,10 +149,8 @@ pub(crate) fn run<M: Machine + 'static, F: Framing>(setup: ShardSetup<M>, parts:
         tokio::task::spawn_local(sweep(Rc::clone(&shard)));
         shard.drive(clock.now(), |_, _| ());
         let mut mailbox = mailbox;
-        while let Some(mail) = mailbox.recv().await {
-            if matches!(mail, Mail::Stop) {
-                break;
-            }
+        let mut stop = pin!(stop.notified());
+        while let Either::Left((Some(mail), _)) = select(pin!(mailbox.recv()), stop.as_mut()).await {
             shard.open(mail);
         }
         for acceptor in acceptors {
@@ -292,7 +292,6 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
             }
             Mail::Failed(flow) => self.drive(now, |machine, now| machine.handle_flow_failed(now, flow)),
             Mail::Close(flow) => self.flows.borrow_mut().close(flow.id),
-            Mail::Stop => {}
         }
     }
 

@@ -143,7 +143,7 @@ where
                 }
                 (now >= until).then_some(End::Closed)
             }
-            _ => self.pulse.late(now, &self.shard.config.stream),
+            _ => self.pulse.late(now, &self.shard.config.stream, self.shard.config.stream.idle_timeout),
         };
         if let Some(end) = late {
             return Poll::Ready(end);
@@ -155,7 +155,7 @@ where
             State::Lingering { until } => until,
             _ => {
                 let config = &self.shard.config.stream;
-                self.pulse.deadline(config, config.keep_alive)
+                self.pulse.deadline(config, config.idle_timeout, config.keep_alive)
             }
         };
         self.shard.flows.borrow_mut().rest(self.flow.id, context.waker(), deadline);
