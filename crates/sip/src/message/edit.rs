@@ -193,7 +193,8 @@ impl<'m> Edit<'m> {
 
     fn new_line(&mut self, name: HeaderName, label: &str, value: &str) -> Line {
         let label = if label.is_empty() { "X-Unnamed" } else { label };
-        let label: String = label.chars().map(|c| if c.is_ascii() && lex::is_token_byte(c as u8) { c } else { '-' }).collect();
+        let label: String =
+            label.chars().map(|c| if c.is_ascii() && lex::is_token_byte(c as u8) { c } else { '-' }).collect();
         self.push_line(name, &format!("{label}: "), value)
     }
 

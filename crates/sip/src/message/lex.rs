@@ -130,7 +130,9 @@ fn escaped_all(class: u8, text: &str) -> bool {
     while at < bytes.len() {
         if is(class, bytes[at]) {
             at += 1;
-        } else if bytes[at] == b'%' && bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
+        } else if bytes[at] == b'%'
+            && bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+        {
             at += 3;
         } else {
             return false;
@@ -183,7 +185,9 @@ pub(crate) fn quoted_end(text: &str, start: usize) -> Option<usize> {
 
 /// The text of a quoted string, or of a token as it stands: quotes gone, `\x` read as `x`.
 pub fn unquote(text: &str) -> Cow<'_, str> {
-    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return Cow::Borrowed(text) };
+    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Cow::Borrowed(text);
+    };
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);
     }

@@ -92,7 +92,8 @@ impl<'a> NameAddr<'a> {
     pub fn q(&self) -> Option<u16> {
         let text = self.params.value("q")?;
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) || !matches!(whole, "0" | "1" | "") {
+        if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) || !matches!(whole, "0" | "1" | "")
+        {
             return None;
         }
         if whole.is_empty() && fraction.is_empty() {

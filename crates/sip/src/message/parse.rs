@@ -277,7 +277,7 @@ pub(crate) fn salvage(bytes: &[u8], limits: &Limits) -> Option<Message> {
 }
 
 /// The line after the broken one at `at` and after those that continue it.
-fn skip_broken(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn skip_broken(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += memchr::memchr(b'\n', bytes.get(at..)?)? + 1;
         if !matches!(bytes.get(at), Some(b' ' | b'\t')) {

@@ -115,7 +115,16 @@ impl<'a> Uri<'a> {
         }
         let params = UriParams::parse(params).ok_or(UriError::Params)?;
         let host = Host::Name("");
-        Ok(Self { text, scheme: Scheme::Tel, user: Some(number), password: None, host, port: None, params, headers: None })
+        Ok(Self {
+            text,
+            scheme: Scheme::Tel,
+            user: Some(number),
+            password: None,
+            host,
+            port: None,
+            params,
+            headers: None,
+        })
     }
 
     /// RFC 3261 §25.1 `absoluteURI`: visible characters, no brackets and quotes that would end it elsewhere.
@@ -302,7 +311,9 @@ impl<'a> UriParams<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let params = Self { text };
         let fine = |(name, value): (&str, Option<&str>)| {
-            !name.is_empty() && lex::is_uri_param(name) && value.is_none_or(|value| !value.is_empty() && lex::is_uri_param(value))
+            !name.is_empty()
+                && lex::is_uri_param(name)
+                && value.is_none_or(|value| !value.is_empty() && lex::is_uri_param(value))
         };
         params.iter().all(fine).then_some(params)
     }
