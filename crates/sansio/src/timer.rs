@@ -72,6 +72,20 @@ impl<K: TimerKey> TimerTable<K> {
         queue.and_then(|(_, queue)| queue.pop_front()).map(|(_, key)| key)
     }
 
+    /// Takes out the timers at the front that are outdated, so that [`TimerTable::next`] wakes nobody for them.
+    ///
+    /// Outdated ones behind a live one stay until that has fired.
+    pub fn prune(&mut self, outdated: impl Fn(&K) -> bool) {
+        for (_, queue) in &mut self.fixed {
+            while queue.front().is_some_and(|(_, key)| outdated(key)) {
+                queue.pop_front();
+            }
+        }
+        while self.rest.peek().is_some_and(|Reverse(entry)| outdated(&entry.key)) {
+            self.rest.pop();
+        }
+    }
+
     /// How many timers are armed, outdated ones included.
     pub fn len(&self) -> usize {
         self.rest.len() + self.fixed.iter().map(|(_, queue)| queue.len()).sum::<usize>()
@@ -135,6 +149,19 @@ mod tests {
         timers.arm(Instant::ZERO, T1, ());
         assert_eq!(timers.pop_due(Instant::from_nanos(499_999_999)), None);
         assert_eq!(timers.pop_due(Instant::ZERO + T1), Some(()));
+        assert!(timers.is_empty());
+    }
+
+    #[test]
+    fn outdated_timers_wake_nobody() {
+        let mut timers = TimerTable::new(&[T1]);
+        for key in ['a', 'b', 'c'] {
+            timers.arm(Instant::ZERO, T1, key);
+        }
+        timers.arm(Instant::ZERO, Duration::from_millis(3), 'a');
+        timers.prune(|key| *key == 'a');
+        assert_eq!((timers.len(), timers.next()), (2, Some(Instant::ZERO + T1)));
+        timers.prune(|_| true);
         assert!(timers.is_empty());
     }
 
