@@ -237,7 +237,14 @@ impl Binding {
         (self.contact(), self.piece(2), self.reg_id)
     }
 
+    /// The same binding, held since another moment.
+    #[must_use]
+    pub fn with_since(self, since: Instant) -> Self {
+        Self { since, ..self }
+    }
+
     /// The same binding with another way back.
+    #[must_use]
     pub fn with_reach(&self, reach: Reach) -> Self {
         Self { reach, ..self.clone() }
     }

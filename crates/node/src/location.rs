@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use farspeak_sansio::{Flow, FlowId, Instant, Transport};
-use farspeak_sip::message::{Host, Scheme, Uri};
+use farspeak_sip::message::{Host, Uri};
 
 use crate::binding::{Binding, BindingParts, BindingRow, Reach};
 use crate::domain::Aor;
@@ -173,7 +173,9 @@ impl Location {
             return Ok(Updated { version: 0, rows: Vec::new(), bindings: old, value });
         }
         let new = apply(&old, &changes);
-        if new.len() > old.len() && self.total.load(Ordering::Relaxed) + (new.len() - old.len()) > self.config.max_bindings {
+        if new.len() > old.len()
+            && self.total.load(Ordering::Relaxed) + (new.len() - old.len()) > self.config.max_bindings
+        {
             return Err(LocationError::Full.into());
         }
         let pending = records.pending.entry(aor.clone()).or_insert_with(|| Pending::new(old.clone()));
@@ -190,16 +192,19 @@ impl Location {
     /// The store has written change `version` of `aor`: it is final.
     pub fn confirm(&self, aor: &Aor, version: u64) {
         let mut records = self.records(aor);
+        let before = records.connections(aor);
         let Some(pending) = records.pending.get_mut(aor) else { return };
         pending.confirm(version);
         if pending.changes.is_empty() {
             records.pending.remove(aor);
         }
+        self.prune_flows(&records, aor, &before);
     }
 
     /// The store could not write change `version` of `aor`: it is undone. What others changed before and since stays.
     pub fn rollback(&self, now: Instant, aor: &Aor, version: u64) {
         let mut records = self.records(aor);
+        let before = records.connections(aor);
         let Some(pending) = records.pending.get_mut(aor) else { return };
         if !pending.remove(version) {
             return;
@@ -209,6 +214,7 @@ impl Location {
             records.pending.remove(aor);
         }
         self.replace(&mut records, aor, current(&left, now));
+        self.prune_flows(&records, aor, &before);
     }
 
     /// Removes all bindings of `aor` (the user is gone). Gives the rows for the store; nothing waits for them.
@@ -216,8 +222,10 @@ impl Location {
         let mut records = self.records(aor);
         let old = records.by_aor.get(aor).map_or_else(Vec::new, |record| current(&record.bindings, now));
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
+        let before = records.connections(aor);
         records.pending.remove(aor);
         self.replace(&mut records, aor, Vec::new());
+        self.prune_flows(&records, aor, &before);
         old.iter().map(|binding| binding.removal_row(version)).collect()
     }
 
@@ -226,7 +234,7 @@ impl Location {
     ///
     /// Datagram sockets do not die with one peer: nothing happens.
     pub fn flow_failed(&self, now: Instant, flow: &Flow) {
-        if !flow.transport.is_reliable() || flow.id == FlowId::UNBOUND {
+        if !is_connection(flow) {
             return;
         }
         let users: Vec<Aor> = {
@@ -235,7 +243,9 @@ impl Location {
             users.filter_map(|(_, aor)| aor.clone()).collect()
         };
         let lose = |binding: &Arc<Binding>| match binding.reach() {
-            Reach::Flow(used) if used.id == flow.id => Arc::new(binding.with_reach(without_connection(binding.contact(), used))),
+            Reach::Flow(used) if used.id == flow.id => {
+                Arc::new(binding.with_reach(without_connection(binding.contact(), used)))
+            }
             _ => Arc::clone(binding),
         };
         for aor in users {
@@ -243,9 +253,11 @@ impl Location {
             if let Some(pending) = records.pending.get_mut(&aor) {
                 pending.for_each(|binding| *binding = lose(binding));
             }
-            let Some(record) = records.by_aor.get(&aor) else { continue };
-            let new = current(&record.bindings, now).iter().map(lose).collect();
-            self.replace(&mut records, &aor, new);
+            if let Some(record) = records.by_aor.get(&aor) {
+                let new = current(&record.bindings, now).iter().map(lose).collect();
+                self.replace(&mut records, &aor, new);
+            }
+            self.prune_flows(&records, &aor, &[flow.id]);
         }
     }
 
@@ -288,8 +300,10 @@ impl Location {
                 let before = records.by_aor.get(&aor).map_or(0, |record| record.bindings.len());
                 let new = records.by_aor.get(&aor).map_or_else(Vec::new, |record| current(&record.bindings, now));
                 gone += before - new.len();
+                let used = records.connections(&aor);
                 records.disarm(&aor);
                 self.replace(&mut records, &aor, new);
+                self.prune_flows(&records, &aor, &used);
             }
         }
         gone
@@ -312,8 +326,8 @@ impl Location {
 
     /// How many changes wait for the store.
     pub fn pending(&self) -> usize {
-        let waiting = |stripe| lock(stripe).pending.values().map(|it: &Pending| it.changes.len()).sum::<usize>();
-        self.records.iter().map(waiting).sum()
+        let waiting = |records: &Records| records.pending.values().map(|it| it.changes.len()).sum::<usize>();
+        self.records.iter().map(|stripe| waiting(&lock(stripe))).sum()
     }
 
     /// One shared copy of a User-Agent: a thousand phones of one make cost its name once. Cut at 128 bytes.
@@ -372,7 +386,7 @@ impl Location {
         let old = records.by_aor.get(aor).map_or(&[][..], |record| &record.bindings[..]);
         let kept = |list: &[Arc<Binding>], it: &Arc<Binding>| list.iter().any(|other| Arc::ptr_eq(other, it));
         for gone in old.iter().filter(|it| !kept(&new, it)) {
-            self.unindex(gone, &new);
+            self.unindex(gone);
         }
         for added in new.iter().filter(|it| !kept(old, it)) {
             self.index(added);
@@ -399,23 +413,36 @@ impl Location {
         let Some(flow) = binding.flow() else { return };
         if let Some(hash) = self.hash_of(binding) {
             let mut contacts = lock(&self.contacts[stripe(hash)]);
-            contacts.entry(hash).and_modify(|it| it.push(binding)).or_insert_with(|| Contacts::One(Arc::clone(binding)));
+            contacts
+                .entry(hash)
+                .and_modify(|it| it.push(binding))
+                .or_insert_with(|| Contacts::One(Arc::clone(binding)));
         }
-        if flow.transport.is_reliable() && flow.id != FlowId::UNBOUND {
+        if is_connection(&flow) {
             lock(&self.flows[flow_stripe(flow.id)]).insert((flow.id, Some(binding.aor().clone())));
         }
     }
 
-    fn unindex(&self, binding: &Arc<Binding>, others: &[Arc<Binding>]) {
-        let Some(flow) = binding.flow() else { return };
+    fn unindex(&self, binding: &Arc<Binding>) {
+        if !binding.is_reachable() {
+            return;
+        }
         if let Some(hash) = self.hash_of(binding) {
             let mut contacts = lock(&self.contacts[stripe(hash)]);
             if contacts.get_mut(&hash).is_some_and(|it| it.remove(binding)) {
                 contacts.remove(&hash);
             }
         }
-        if !others.iter().any(|other| other.flow().is_some_and(|it| it.id == flow.id)) {
-            lock(&self.flows[flow_stripe(flow.id)]).remove(&(flow.id, Some(binding.aor().clone())));
+    }
+
+    /// Forgets that `aor` uses those of the connections `before` which it uses no longer.
+    fn prune_flows(&self, records: &Records, aor: &Aor, before: &[FlowId]) {
+        if before.is_empty() {
+            return;
+        }
+        let after = records.connections(aor);
+        for gone in before.iter().filter(|id| !after.contains(id)) {
+            lock(&self.flows[flow_stripe(*gone)]).remove(&(*gone, Some(aor.clone())));
         }
     }
 
@@ -426,10 +453,13 @@ impl Location {
     /// Hashes what URIs must agree in to be equal (RFC 3261 §19.1.4), in canonical form.
     fn contact_hash(&self, uri: &Uri<'_>) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        matches!(uri.scheme, Scheme::Sips).hash(&mut hasher);
-        uri.user_unescaped().as_deref().hash(&mut hasher);
-        match &uri.host {
-            Host::Name(name) => name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase())),
+        uri.is_sips().hash(&mut hasher);
+        uri.user_unescaped().hash(&mut hasher);
+        match uri.host {
+            Host::Name(name) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+            }
             Host::V4(address) => address.hash(&mut hasher),
             Host::V6(address) => address.hash(&mut hasher),
         }
@@ -459,6 +489,15 @@ struct Records {
 }
 
 impl Records {
+    /// The connections that `aor` uses, by what holds now and by what may hold again after an undo.
+    fn connections(&self, aor: &Aor) -> Vec<FlowId> {
+        let mut used = Vec::new();
+        let mut add = |binding: &Arc<Binding>| used.extend(binding.flow().filter(is_connection).map(|flow| flow.id));
+        self.by_aor.get(aor).into_iter().flat_map(|record| &record.bindings).for_each(&mut add);
+        self.pending.get(aor).into_iter().flat_map(Pending::bindings).for_each(&mut add);
+        used
+    }
+
     fn disarm(&mut self, aor: &Aor) {
         if let Some(record) = self.by_aor.get_mut(aor) {
             let armed = std::mem::replace(&mut record.armed, NEVER);
@@ -518,6 +557,12 @@ impl Pending {
         self.changes.iter().fold(self.base.clone(), |bindings, change| apply(&bindings, &change.changes))
     }
 
+    fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        let changes = self.changes.iter().flat_map(|change| &change.changes);
+        let changed = changes.map(|(Change::Put(binding) | Change::Remove(binding))| binding);
+        self.base.iter().chain(changed)
+    }
+
     fn for_each(&mut self, mut visit: impl FnMut(&mut Arc<Binding>)) {
         self.base.iter_mut().for_each(&mut visit);
         for change in self.changes.iter_mut().flat_map(|change| &mut change.changes) {
@@ -567,7 +612,7 @@ impl Contacts {
 }
 
 /// What is left of `bindings` after `changes`.
-fn apply(bindings: &[Arc<Binding>], changes: &[Change]) -> Vec<Arc<Binding>> {
+pub(crate) fn apply(bindings: &[Arc<Binding>], changes: &[Change]) -> Vec<Arc<Binding>> {
     let mut new = bindings.to_vec();
     for change in changes {
         let (Change::Put(changed) | Change::Remove(changed)) = change;
@@ -602,6 +647,11 @@ fn current(bindings: &[Arc<Binding>], now: Instant) -> Vec<Arc<Binding>> {
     current
 }
 
+/// Whether the flow is one peer's connection, which can die.
+fn is_connection(flow: &Flow) -> bool {
+    flow.transport.is_reliable() && flow.id != FlowId::UNBOUND
+}
+
 fn is_newer_flow_of_same_phone(other: &Binding, binding: &Binding) -> bool {
     let same_phone = other.instance().is_some() && other.instance() == binding.instance();
     let both_flows = other.reg_id().is_some() && binding.reg_id().is_some();
@@ -615,12 +665,8 @@ fn without_connection(contact: &str, flow: Flow) -> Reach {
         return Reach::Lost(flow);
     }
     let Ok(uri) = Uri::parse(contact) else { return Reach::Lost(flow) };
-    let address = match uri.host {
-        Host::V4(address) => address.into(),
-        Host::V6(address) => std::net::IpAddr::V6(address).to_canonical(),
-        Host::Name(_) => return Reach::Lost(flow),
-    };
-    if address != flow.remote.ip().to_canonical() {
+    let same = uri.host.address().is_some_and(|address| address.to_canonical() == flow.remote.ip().to_canonical());
+    if !same {
         return Reach::Lost(flow);
     }
     let remote = (flow.remote.ip(), uri.port.unwrap_or(5060)).into();
@@ -653,3 +699,6 @@ const MAX_SHARED: usize = 64;
 const MAX_AGENTS: usize = 1024;
 /// Longest User-Agent kept, in bytes.
 const MAX_AGENT: usize = 128;
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,11 @@
 //! [`Throttle::succeeded`] what came of them.
 //!
 //! ```text
-//!   failures   0 … free      free …                    cut_off …
-//!              Open          Slow (503, Retry-After)    Closed (no answer)
-//!                            for 1, 2, 4, … seconds     for as long
-//!              one failure is forgotten every `heal`
+//!   failures    0 … free      free …                     cut_off …, or as many requests
+//!                                                        that do not wait
+//!               Open          Slow (503, Retry-After)    Closed (no answer)
+//!                             for 1, 2, 4, … seconds     until the wait is over
+//!               one failure is forgotten every `heal`
 //! ```
 
 use std::collections::{HashMap, HashSet};
@@ -28,7 +29,8 @@ use farspeak_sansio::{Flow, Instant};
 pub struct ThrottleConfig {
     /// Failures of a prefix that cost nothing. Default 10: a mistyped secret is tried a few times by several phones.
     pub free_failures: u32,
-    /// Failures from which a prefix gets no answer at all while it waits. Default 25.
+    /// Failures from which a prefix gets no answer at all while it should wait. Default 25. So many requests that do
+    /// not wait have the same effect.
     pub cut_off_failures: u32,
     /// The wait after the first failure that costs something; it doubles with each further one. Default 1 s.
     pub first_penalty: Duration,
@@ -129,10 +131,10 @@ impl Throttle {
         };
         if now < source.blocked_until {
             let left = source.blocked_until.saturating_since(now);
-            return match source.failures(now, &self.config) >= self.config.cut_off_failures {
-                true => Gate::Closed,
-                false => Gate::Slow { retry_after: whole_seconds(left) },
-            };
+            source.impatient = source.impatient.saturating_add(1);
+            let worst = source.failures(now, &self.config).max(source.impatient);
+            let cut_off = worst >= self.config.cut_off_failures;
+            return if cut_off { Gate::Closed } else { Gate::Slow { retry_after: whole_seconds(left) } };
         }
         if draws && !source.draw(now, &self.config) {
             return Gate::Slow { retry_after: 1 };
@@ -212,14 +214,22 @@ struct Source {
     failures: u32,
     failed_at: Instant,
     blocked_until: Instant,
+    /// Requests that came although they should wait, since the wait began.
+    impatient: u32,
     /// Flood budget used up, in millionths of a request, as of `drew_at`.
     drawn: u64,
     drew_at: Instant,
 }
 
 impl Source {
-    const NEW: Self =
-        Self { failures: 0, failed_at: Instant::ZERO, blocked_until: Instant::ZERO, drawn: 0, drew_at: Instant::ZERO };
+    const NEW: Self = Self {
+        failures: 0,
+        failed_at: Instant::ZERO,
+        blocked_until: Instant::ZERO,
+        impatient: 0,
+        drawn: 0,
+        drew_at: Instant::ZERO,
+    };
 
     /// How many heal intervals have passed since the last failure: so many are forgotten.
     fn forgotten(&self, now: Instant, config: &ThrottleConfig) -> u32 {
@@ -242,6 +252,9 @@ impl Source {
         // The ceiling leaves something to heal within an hour or so, however long the attack went on.
         self.failures = self.failures.saturating_add(1).min(config.cut_off_failures.saturating_mul(4));
         let Some(over) = self.failures.checked_sub(config.free_failures.saturating_add(1)) else { return };
+        if self.blocked_until <= now {
+            self.impatient = 0;
+        }
         let penalty = config.first_penalty.saturating_mul(1u32 << over.min(20)).min(config.max_penalty);
         self.blocked_until = self.blocked_until.max(now + penalty);
     }
@@ -388,6 +401,19 @@ mod tests {
         assert_eq!(throttle.admit(at(301_000), &guesser, true), Gate::Slow { retry_after: 32 });
         fail(&throttle, at(4_000_000), &guesser, 1);
         assert_eq!(throttle.admit(at(4_000_000), &guesser, true), Gate::Open);
+    }
+
+    #[test]
+    fn whoever_does_not_wait_is_cut_off_until_the_wait_is_over() {
+        let throttle = Throttle::new(ThrottleConfig::default());
+        let guesser = flow("203.0.113.9:4000", 1);
+        fail(&throttle, at(0), &guesser, 15); // 16 s
+        let answers: Vec<_> = (0..40).map(|n| throttle.admit(at(n * 100), &guesser, true)).collect();
+        assert!(answers[..24].iter().all(|gate| matches!(gate, Gate::Slow { .. })));
+        assert!(answers[24..].iter().all(|gate| *gate == Gate::Closed));
+        assert_eq!(throttle.admit(at(16_000), &guesser, true), Gate::Open);
+        throttle.failed(at(16_000), &guesser);
+        assert!(matches!(throttle.admit(at(16_000), &guesser, true), Gate::Slow { .. }));
     }
 
     #[test]

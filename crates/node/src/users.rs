@@ -205,9 +205,11 @@ impl Users {
 
     /// All users by name.
     pub fn list(&self) -> Vec<Arc<User>> {
-        let all = |stripe| RwLock::read(stripe).unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let mut users: Vec<Arc<User>> = self.stripes.iter().flat_map::<Vec<_>, _>(all).collect();
-        users.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut users = Vec::new();
+        for stripe in &self.stripes {
+            users.extend(stripe.read().unwrap_or_else(PoisonError::into_inner).values().cloned());
+        }
+        users.sort_by(|a: &Arc<User>, b| a.name.cmp(&b.name));
         users
     }
 
@@ -268,7 +270,9 @@ mod tests {
         let secret = Secret::generate(&mut SplitMix64::new(7));
         let user = User::new("alice", "example.org", &secret);
         let shown = format!("{secret:?} {user:?}");
-        assert!(!shown.contains(secret.reveal()) && !shown.contains(&user.ha1_md5.to_hex()) && !shown.contains("alice"));
+        assert!(
+            !shown.contains(secret.reveal()) && !shown.contains(&user.ha1_md5.to_hex()) && !shown.contains("alice")
+        );
     }
 
     #[test]
