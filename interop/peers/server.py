@@ -29,8 +29,9 @@ class Server:
 
     domain = "localhost"
 
-    def __init__(self, legacy=False):
+    def __init__(self, legacy=False, core=None):
         self.legacy = legacy
+        self.pinning = processes.pinned(core)
         self.folder = processes.folder(self.name)
         self.tls, self.wss, self.sip, self.admin = (processes.free_port() for _ in range(4))
         self.passwords = {}
@@ -67,9 +68,10 @@ class Server:
 class Farspeak(Server):
     name = "farspeak"
 
-    def __init__(self, legacy=False, min_expires=None):
-        super().__init__(legacy)
-        self.min_expires = min_expires
+    def __init__(self, legacy=False, core=None, **settings):
+        """`settings` are configuration keys as `section_key`, for example `registrar_min_expires="2s"`."""
+        super().__init__(legacy, core)
+        self.settings = settings
         self.data = os.path.join(self.folder, "data")
         self.configuration = os.path.join(self.folder, "farspeak.toml")
         self.ca = os.path.join(self.folder, "ca.pem")
@@ -79,7 +81,7 @@ class Farspeak(Server):
         os.makedirs(self.data, exist_ok=True)
         with open(self.configuration, "w") as out:
             out.write(self._toml())
-        self.process = processes.start([self.binary, "serve"] + self._where(), self.log)
+        self.process = processes.start([self.binary, "serve"] + self._where(), self.log, **self.pinning)
         self.wait_until_up()
         with open(self.ca, "w") as out:
             out.write(self._command("ca"))
@@ -101,7 +103,15 @@ class Farspeak(Server):
         return ["--data", self.data, "--config", self.configuration]
 
     def _toml(self):
-        raise NotImplementedError
+        sections = {"listen": {"tls": f"127.0.0.1:{self.tls}", "https": f"127.0.0.1:{self.wss}"},
+                    "admin": {"listen": f"127.0.0.1:{self.admin}"}}
+        if self.legacy:
+            sections["legacy"] = {"udp": self.sip, "tcp": self.sip}
+        for name, value in self.settings.items():
+            section, key = name.split("_", 1)
+            sections.setdefault(section, {})[key] = value
+        return "".join(f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+                       for section, keys in sections.items())
 
     @staticmethod
     def _built():
@@ -118,9 +128,11 @@ class Kamailio(Server):
 
     name = "kamailio"
 
-    def __init__(self, legacy=False, min_expires=None):
-        super().__init__(True)
-        self.min_expires = min_expires or 0
+    def __init__(self, legacy=False, core=None, registrar_min_expires="0s", template="kamailio.cfg", options=()):
+        super().__init__(True, core)
+        self.min_expires = registrar_min_expires.rstrip("s")
+        self.template = os.path.join(os.path.dirname(__file__), template)
+        self.options = options
         self.ca = os.path.join(self.folder, "ca.pem")
 
     def add_user(self, name):
@@ -142,7 +154,8 @@ class Kamailio(Server):
         with open(path, "w") as out:
             out.write(self._cfg())
         self.process = processes.start(
-            ["kamailio", "-f", path, "-DD", "-E", "-m", "128", "-Y", os.path.join(self.folder, "run")], self.log)
+            ["kamailio", "-f", path, "-DD", "-E", "-m", "128", "-Y", os.path.join(self.folder, "run"), *self.options],
+            self.log, **self.pinning)
         self.wait_until_up()
 
     def _certificates(self):
@@ -158,7 +171,7 @@ class Kamailio(Server):
                 "-extfile", "ext", "-out", "srv.pem")
 
     def _cfg(self):
-        with open(os.path.join(os.path.dirname(__file__), "kamailio.cfg")) as template:
+        with open(self.template) as template:
             text = template.read()
         for word, value in {"FOLDER": self.folder, "TLS": self.tls, "WSS": self.wss, "SIP": self.sip,
                             "MINEXPIRES": self.min_expires}.items():
