@@ -33,11 +33,14 @@ def name():
 
 
 class Phone:
-    """One baresip with one account at `server`; plays `sound` (a mono WAV of 8 kHz) into every call."""
+    """One baresip with one account at `server`; plays `sound` (a mono WAV of 8 kHz) into every call.
 
-    def __init__(self, server, user, password, sound, transport="tls"):
+    Its files lie in a folder inside `folder`, by default the server's.
+    """
+
+    def __init__(self, server, user, password, sound, transport="tls", folder=None):
         self.user, self.server = user, server
-        self.folder = os.path.join(server.folder, f"phone-{user}")
+        self.folder = os.path.join(folder or server.folder, f"phone-{user}")
         os.makedirs(self.folder)
         self.control = processes.free_port()
         self.log = os.path.join(self.folder, "log")
