@@ -236,7 +236,8 @@ impl<'a> Host<'a> {
     /// Reads a host: an IPv6 address needs its brackets.
     pub fn parse(text: &'a str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
-            return inner.strip_suffix(']')?.parse().ok().map(Self::V6);
+            let inner = inner.strip_suffix(']')?;
+            return inner.parse().ok().or_else(|| without_third_colon(inner)).map(Self::V6);
         }
         // Four numbers are an address or nothing: `sip:256.0.0.1` is no name (a top label begins with a letter).
         if text.as_bytes().last().is_some_and(u8::is_ascii_digit) {
@@ -282,6 +283,13 @@ impl fmt::Display for Host<'_> {
             Self::V6(address) => write!(f, "[{address}]"),
         }
     }
+}
+
+/// `2001:db8:::192.0.2.1`, which the grammar of RFC 3261 makes by mistake (RFC 5118 §4.10).
+fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
+    let (prefix, v4) = text.split_once(":::")?;
+    let _: Ipv4Addr = v4.parse().ok()?;
+    format!("{prefix}::{v4}").parse().ok()
 }
 
 /// Reads `host` or `host:port`, with white space around the colon as a Via allows it.
@@ -331,9 +339,9 @@ impl<'a> UriParams<'a> {
         })
     }
 
-    /// The parameter of that name, in any case: `Some(None)` if it has no value.
+    /// The parameter of that name, in any case, escaped or not (`%6C%72` is `lr`): `Some(None)` if it has no value.
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
-        self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.iter().find(|(candidate, _)| same_escaped_without_case(candidate, name)).map(|(_, value)| value)
     }
 
     /// RFC 3261 §19.1.4: those in both must match; these may not be in one alone.
@@ -380,7 +388,8 @@ fn same_escaped(one: &str, two: &str) -> bool {
 
 fn same_escaped_without_case(one: &str, two: &str) -> bool {
     let lower = |(byte, escaped): (u8, bool)| (byte.to_ascii_lowercase(), escaped);
-    one.eq_ignore_ascii_case(two) || canonical(one).map(lower).eq(canonical(two).map(lower))
+    one.eq_ignore_ascii_case(two)
+        || (one.contains('%') || two.contains('%')) && canonical(one).map(lower).eq(canonical(two).map(lower))
 }
 
 /// Each byte, and whether it is a reserved one that was escaped.

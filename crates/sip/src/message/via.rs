@@ -34,12 +34,10 @@ impl<'a> Via<'a> {
         // sent-protocol = protocol-name SLASH protocol-version SLASH transport; SLASH allows white space around it.
         let (name, rest) = lex::split_once_trimmed(text, '/')?;
         let (version, rest) = lex::split_once_trimmed(rest, '/')?;
-        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" {
-            return None;
-        }
         let transport_end = rest.bytes().position(lex::is_space)?;
         let (transport, rest) = rest.split_at(transport_end);
-        if !lex::is_token(transport) {
+        // Any token may name protocol and version: a request of another version is refused by its first line (505).
+        if ![name, version, transport].into_iter().all(lex::is_token) {
             return None;
         }
         let rest = lex::trim_start(rest);
