@@ -92,7 +92,7 @@ pub struct Location {
     hasher: RandomState,
     records: Box<[Mutex<Records>]>,
     contacts: Box<[Mutex<HashMap<u64, Contacts>>]>,
-    flows: Box<[Mutex<BTreeSet<(FlowId, Option<Aor>)>>]>,
+    flows: Box<[Mutex<FlowUsers>]>,
     agents: RwLock<HashSet<Arc<str>>>,
     version: AtomicU64,
     total: AtomicUsize,
@@ -477,6 +477,9 @@ impl Default for Location {
         Self::new(LocationConfig::default())
     }
 }
+
+/// Who uses which connection. `None` sorts before everybody, to find the first.
+type FlowUsers = BTreeSet<(FlowId, Option<Aor>)>;
 
 /// One stripe of the table.
 #[derive(Default)]

@@ -196,7 +196,8 @@ impl Registrar<'_> {
         if !supported {
             return Err(Refusal::Unsupported("path".to_owned()));
         }
-        if request.paths().any(|path| path.is_err()) {
+        let is_sip = |path: NameAddr<'_>| path.uri().is_ok_and(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
+        if !request.paths().all(|path| path.is_ok_and(is_sip)) {
             return Err(Refusal::Bad("Path Cannot Be Read"));
         }
         let path = one_line(&values.join(", "));

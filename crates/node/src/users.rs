@@ -159,7 +159,7 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
 pub struct Users {
     realm: String,
     hasher: RandomState,
-    stripes: Box<[RwLock<HashMap<Box<str>, Arc<User>>>]>,
+    stripes: Box<[RwLock<ByName>]>,
     /// What the credentials of users who do not exist are verified against, in the same steps.
     nobody: Arc<User>,
 }
@@ -225,18 +225,20 @@ impl Users {
 
     // A map whose holder panicked is still a map: poison is ignored.
 
-    fn read(&self, name: &str) -> RwLockReadGuard<'_, HashMap<Box<str>, Arc<User>>> {
+    fn read(&self, name: &str) -> RwLockReadGuard<'_, ByName> {
         self.stripe(name).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, name: &str) -> RwLockWriteGuard<'_, HashMap<Box<str>, Arc<User>>> {
+    fn write(&self, name: &str) -> RwLockWriteGuard<'_, ByName> {
         self.stripe(name).write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stripe(&self, name: &str) -> &RwLock<HashMap<Box<str>, Arc<User>>> {
+    fn stripe(&self, name: &str) -> &RwLock<ByName> {
         &self.stripes[(self.hasher.hash_one(name) >> 60) as usize] // 4 bits: STRIPES
     }
 }
+
+type ByName = HashMap<Box<str>, Arc<User>>;
 
 /// Longest name, in characters.
 pub const MAX_NAME: usize = 64;
