@@ -2,6 +2,8 @@
 //!
 //! Use it as a module: `#[path = "data/torture.rs"] mod torture;`
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 /// What has to become of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
