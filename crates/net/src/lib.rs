@@ -41,3 +41,4 @@ pub use framing::{Framed, Framer, Framing};
 pub use handle::{Command, RunError, ShardHandle, ShardHandles};
 pub use http::{HttpAnswer, HttpHandler};
 pub use net::{Birth, Handler, Net, Parts, ShardContext, StartError, Stopped, start};
+pub use port_owner::port_owner;

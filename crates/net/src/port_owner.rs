@@ -8,7 +8,7 @@ use farspeak_sansio::Transport;
 use crate::PortOwner;
 
 /// The process that stands in the way of binding `address`. `None` where there is no `/proc`, or nobody is seen.
-pub(crate) fn port_owner(transport: Transport, address: SocketAddr) -> Option<PortOwner> {
+pub fn port_owner(transport: Transport, address: SocketAddr) -> Option<PortOwner> {
     let tables = match transport {
         Transport::Udp => ["/proc/net/udp", "/proc/net/udp6"],
         _ => ["/proc/net/tcp", "/proc/net/tcp6"],

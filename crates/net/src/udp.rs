@@ -170,7 +170,7 @@ mod os {
 
     /// Room for the local address of one datagram, or for one error.
     pub(super) fn control_buffer() -> Vec<u8> {
-        Vec::with_capacity(256)
+        vec![0; 256]
     }
 
     pub(super) fn receive(
