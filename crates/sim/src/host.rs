@@ -157,6 +157,9 @@ impl<M: Machine + 'static> App for Hosted<M> {
     }
 }
 
+/// Takes messages before the machine sees them, and may send something instead.
+pub(crate) type Interceptor = Box<dyn FnMut(&[u8]) -> Option<(Flow, Vec<u8>)>>;
+
 /// A bound UDP socket, or a listener.
 pub(crate) struct Socket {
     pub(crate) transport: Transport,
@@ -175,6 +178,7 @@ pub(crate) struct HostState {
     pub(crate) powered: bool,
     pub(crate) framer: Option<Box<dyn FnMut() -> Box<dyn Framer>>>,
     pub(crate) shard: u8,
+    pub(crate) interceptor: Option<Interceptor>,
     slots: u32,
     free: Vec<FlowId>,
     next_port: u16,
@@ -191,6 +195,7 @@ impl HostState {
             powered: true,
             framer: None,
             shard: 0,
+            interceptor: None,
             slots: 0,
             free: Vec::new(),
             next_port: 40_000,

@@ -301,6 +301,17 @@ impl Network {
         &app.expect("a handle names the type that its host runs").machine
     }
 
+    /// Sends bytes from a host past its machine.
+    pub fn send_from(&mut self, host: impl Into<HostId>, flow: Flow, bytes: impl Into<Arc<[u8]>>) {
+        self.dispatch(host.into(), Transmit { flow, bytes: bytes.into() });
+    }
+
+    /// Shows every message for the host to `take` first. If it returns something, that is sent and the machine sees
+    /// nothing of the message.
+    pub fn intercept(&mut self, host: impl Into<HostId>, take: impl FnMut(&[u8]) -> Option<(Flow, Vec<u8>)> + 'static) {
+        self.hosts[host.into().0].interceptor = Some(Box::new(take));
+    }
+
     /// Puts another machine on a host: the process died and was started again. Its streams are reset, its sockets bound
     /// again, its event handler kept. Returns the old machine.
     pub fn restart<M: Machine + 'static>(&mut self, host: Host<M>, machine: M) -> M {
@@ -440,6 +451,10 @@ impl Network {
     }
 
     pub(crate) fn receive(&mut self, host: HostId, flow: Flow, bytes: &[u8]) {
+        let taken = self.hosts[host.0].interceptor.as_mut().and_then(|interceptor| interceptor(bytes));
+        if let Some((flow, bytes)) = taken {
+            return self.dispatch(host, Transmit { flow, bytes: bytes.into() });
+        }
         self.hosts[host.0].app.receive(self.now, Receive { flow, bytes });
         self.settle(host);
     }
