@@ -13,15 +13,21 @@
 //! A change counts at once and waits for the store in `pending`; [`Location::confirm`] makes it final,
 //! [`Location::rollback`] takes it out again and leaves what came before and after it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+mod contacts;
+mod pending;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use farspeak_sansio::{Flow, FlowId, Instant, Transport};
-use farspeak_sip::message::{Host, Uri};
+use farspeak_sip::message::Uri;
 
+use self::contacts::Contacts;
+pub(crate) use self::pending::apply;
+use self::pending::{Pending, rows};
 use crate::binding::{Binding, BindingParts, BindingRow, Reach};
 use crate::domain::Aor;
 use crate::shared::Clock;
@@ -147,7 +153,7 @@ impl Location {
     /// All live, reachable bindings whose Contact equals `uri`, in no particular order; none if more than 64 share it
     /// (it means nobody then).
     pub fn all_by_contact(&self, now: Instant, uri: &Uri<'_>) -> Vec<Arc<Binding>> {
-        let hash = self.contact_hash(uri);
+        let hash = contacts::hash(&self.hasher, uri);
         let found = lock(&self.contacts[stripe(hash)]).get(&hash).map_or_else(Vec::new, Contacts::holders);
         let equals = |binding: &Binding| Uri::parse(binding.contact()).is_ok_and(|contact| contact.equivalent(uri));
         found.into_iter().filter(|it| it.is_current(now) && it.is_reachable() && equals(it)).collect()
@@ -179,11 +185,11 @@ impl Location {
             return Err(LocationError::Full.into());
         }
         let pending = records.pending.entry(aor.clone()).or_insert_with(|| Pending::new(old.clone()));
-        if pending.changes.len() >= self.config.max_pending {
+        if pending.len() >= self.config.max_pending {
             return Err(LocationError::Busy.into());
         }
-        let rows = rows(&old, &changes, version, clock);
-        pending.changes.push_back(PendingChange { version, changes, confirmed: false });
+        let rows = rows(&old, &new, version, clock);
+        pending.push(version, changes);
         self.replace(&mut records, aor, new.clone());
         drop(records);
         Ok(Updated { version, rows, bindings: current(&new, now), value })
@@ -195,7 +201,7 @@ impl Location {
         let before = records.connections(aor);
         let Some(pending) = records.pending.get_mut(aor) else { return };
         pending.confirm(version);
-        if pending.changes.is_empty() {
+        if pending.is_empty() {
             records.pending.remove(aor);
         }
         self.prune_flows(&records, aor, &before);
@@ -210,7 +216,7 @@ impl Location {
             return;
         }
         let left = pending.outcome();
-        if pending.changes.is_empty() {
+        if pending.is_empty() {
             records.pending.remove(aor);
         }
         self.replace(&mut records, aor, current(&left, now));
@@ -263,10 +269,20 @@ impl Location {
 
     /// Takes back what the store kept, at start. Rows that have expired are left out. Gives how many bindings hold.
     ///
+    /// `newest` is the greatest version that the store has seen, in rows that it has dropped or that removed something
+    /// too: what changes from now on is newer.
+    ///
     /// Datagram flows are reached at the address last seen; a clear stream only if the phone's Contact is that address
     /// (then it listens there); TLS and WebSocket phones once they come back.
-    pub fn restore(&self, now: Instant, clock: Clock, rows: impl IntoIterator<Item = BindingRow>) -> usize {
+    pub fn restore(
+        &self,
+        now: Instant,
+        clock: Clock,
+        newest: u64,
+        rows: impl IntoIterator<Item = BindingRow>,
+    ) -> usize {
         let before = self.len();
+        self.version.fetch_max(newest, Ordering::Relaxed);
         for row in rows {
             self.version.fetch_max(row.version, Ordering::Relaxed);
             let Some(aor) = Aor::from_stored(&row.aor) else { continue };
@@ -326,7 +342,7 @@ impl Location {
 
     /// How many changes wait for the store.
     pub fn pending(&self) -> usize {
-        let waiting = |records: &Records| records.pending.values().map(|it| it.changes.len()).sum::<usize>();
+        let waiting = |records: &Records| records.pending.values().map(Pending::len).sum::<usize>();
         self.records.iter().map(|stripe| waiting(&lock(stripe))).sum()
     }
 
@@ -447,24 +463,7 @@ impl Location {
     }
 
     fn hash_of(&self, binding: &Binding) -> Option<u64> {
-        Uri::parse(binding.contact()).ok().map(|uri| self.contact_hash(&uri))
-    }
-
-    /// Hashes what URIs must agree in to be equal (RFC 3261 §19.1.4), in canonical form.
-    fn contact_hash(&self, uri: &Uri<'_>) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        uri.is_sips().hash(&mut hasher);
-        uri.user_unescaped().hash(&mut hasher);
-        match uri.host {
-            Host::Name(name) => {
-                let name = name.strip_suffix('.').unwrap_or(name);
-                name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
-            }
-            Host::V4(address) => address.hash(&mut hasher),
-            Host::V6(address) => address.hash(&mut hasher),
-        }
-        uri.port.hash(&mut hasher);
-        hasher.finish()
+        Uri::parse(binding.contact()).ok().map(|uri| contacts::hash(&self.hasher, &uri))
     }
 
     fn records(&self, aor: &Aor) -> MutexGuard<'_, Records> {
@@ -515,132 +514,6 @@ struct Record {
     bindings: Vec<Arc<Binding>>,
     /// The second of this record's deadline: no later than the first expiry.
     armed: u32,
-}
-
-/// What waits for the store: the state that is surely stored, and what was done since.
-struct Pending {
-    base: Vec<Arc<Binding>>,
-    changes: VecDeque<PendingChange>,
-}
-
-struct PendingChange {
-    version: u64,
-    changes: Vec<Change>,
-    confirmed: bool,
-}
-
-impl Pending {
-    fn new(base: Vec<Arc<Binding>>) -> Self {
-        Self { base, changes: VecDeque::with_capacity(1) }
-    }
-
-    /// Folds what is confirmed into the base, in order.
-    fn confirm(&mut self, version: u64) {
-        if let Some(change) = self.changes.iter_mut().find(|change| change.version == version) {
-            change.confirmed = true;
-        }
-        self.fold();
-    }
-
-    fn remove(&mut self, version: u64) -> bool {
-        let before = self.changes.len();
-        self.changes.retain(|change| change.version != version);
-        let removed = self.changes.len() < before;
-        self.fold();
-        removed
-    }
-
-    fn fold(&mut self) {
-        while let Some(change) = self.changes.pop_front_if(|change| change.confirmed) {
-            self.base = apply(&self.base, &change.changes);
-        }
-    }
-
-    fn outcome(&self) -> Vec<Arc<Binding>> {
-        self.changes.iter().fold(self.base.clone(), |bindings, change| apply(&bindings, &change.changes))
-    }
-
-    fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        let changes = self.changes.iter().flat_map(|change| &change.changes);
-        let changed = changes.map(|(Change::Put(binding) | Change::Remove(binding))| binding);
-        self.base.iter().chain(changed)
-    }
-
-    fn for_each(&mut self, mut visit: impl FnMut(&mut Arc<Binding>)) {
-        self.base.iter_mut().for_each(&mut visit);
-        for change in self.changes.iter_mut().flat_map(|change| &mut change.changes) {
-            match change {
-                Change::Put(binding) | Change::Remove(binding) => visit(binding),
-            }
-        }
-    }
-}
-
-/// Who has registered one contact: nearly always one.
-enum Contacts {
-    One(Arc<Binding>),
-    /// By address in memory, so that thousands who share one (phones that all write the same private address) cost
-    /// nobody a long search.
-    Many(BTreeMap<usize, Arc<Binding>>),
-}
-
-impl Contacts {
-    /// Who shares it; nobody if it is too many to mean anything.
-    fn holders(&self) -> Vec<Arc<Binding>> {
-        match self {
-            Self::One(binding) => vec![Arc::clone(binding)],
-            Self::Many(bindings) if bindings.len() > MAX_SHARED => Vec::new(),
-            Self::Many(bindings) => bindings.values().cloned().collect(),
-        }
-    }
-
-    fn push(&mut self, binding: &Arc<Binding>) {
-        let entry = |it: &Arc<Binding>| (Arc::as_ptr(it).addr(), Arc::clone(it));
-        match self {
-            Self::One(first) => *self = Self::Many([entry(first), entry(binding)].into()),
-            Self::Many(bindings) => bindings.extend([entry(binding)]),
-        }
-    }
-
-    /// Whether nothing is left.
-    fn remove(&mut self, binding: &Arc<Binding>) -> bool {
-        match self {
-            Self::One(only) => Arc::ptr_eq(only, binding),
-            Self::Many(bindings) => {
-                bindings.remove(&Arc::as_ptr(binding).addr());
-                bindings.is_empty()
-            }
-        }
-    }
-}
-
-/// What is left of `bindings` after `changes`.
-pub(crate) fn apply(bindings: &[Arc<Binding>], changes: &[Change]) -> Vec<Arc<Binding>> {
-    let mut new = bindings.to_vec();
-    for change in changes {
-        let (Change::Put(changed) | Change::Remove(changed)) = change;
-        new.retain(|it| !it.is_same_place(changed));
-        if let Change::Put(added) = change {
-            new.push(Arc::clone(added));
-        }
-    }
-    new
-}
-
-/// What the store writes for `changes`: a removal, too, where a binding takes the place of one with another key there.
-fn rows(old: &[Arc<Binding>], changes: &[Change], version: u64, clock: Clock) -> Vec<BindingRow> {
-    let mut rows = Vec::with_capacity(changes.len());
-    for change in changes {
-        match change {
-            Change::Remove(gone) => rows.push(gone.removal_row(version)),
-            Change::Put(new) => {
-                let displaced = old.iter().filter(|it| it.is_same_place(new) && it.key() != new.key());
-                rows.extend(displaced.map(|it| it.removal_row(version)));
-                rows.push(new.row(clock));
-            }
-        }
-    }
-    rows
 }
 
 /// The current ones, by q, then the most recent first.
@@ -696,8 +569,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 const STRIPES: usize = 64;
 const NEVER: u32 = u32::MAX;
-/// Most bindings that may share a contact for it still to mean somebody.
-const MAX_SHARED: usize = 64;
 /// Most User-Agents kept for sharing; phones of further makes keep a copy each.
 const MAX_AGENTS: usize = 1024;
 /// Longest User-Agent kept, in bytes.

@@ -315,6 +315,7 @@ impl Registrar<'_> {
                 return Err(Refusal::OutOfOrder);
             }
             if place.seconds == 0 {
+                changes.retain(|change| !matches!(change, Change::Put(it) if it.is_same_place(&new)));
                 changes.extend(held.into_iter().cloned().map(Change::Remove));
                 continue;
             }

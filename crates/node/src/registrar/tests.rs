@@ -427,6 +427,16 @@ fn the_200_waits_for_the_store_and_a_failure_undoes_the_change() {
 }
 
 #[test]
+fn the_store_gets_one_row_for_each_contact_that_changes() {
+    let mut world = World::new();
+    world.contact(A);
+    let lines = format!("Contact: {A};expires=0, {A};q=0.5, {A};q=0.7, {B}, {B};expires=0");
+    let Outcome::Commit(commit) = world.outcome(&Register { lines: &lines, ..PLAIN }) else { panic!("no commit") };
+    let rows: Vec<_> = commit.rows.iter().map(|row| (row.contact.as_str(), row.q, row.is_removal())).collect();
+    assert_eq!(rows, [(&A[1..A.len() - 1], 700, false)]);
+}
+
+#[test]
 fn a_fetch_needs_no_store() {
     let mut world = World::new();
     assert!(matches!(world.outcome(&PLAIN), Outcome::Respond(_)));
@@ -441,7 +451,7 @@ fn a_restart_goes_on_where_the_store_was() {
     let Outcome::Commit(commit) = world.outcome(&Register { lines: &lines, ..PLAIN }) else { panic!("no commit") };
     let before = world.fetch();
     world.location = Location::default();
-    world.location.restore(world.now, CLOCK, commit.rows.clone());
+    world.location.restore(world.now, CLOCK, commit.version, commit.rows.clone());
     assert_eq!(world.fetch(), before);
     assert_eq!(world.bindings()[0].path(), "<sip:edge.example;lr>");
     let old = Register { cseq: Some(1), lines: &lines, ..PLAIN };
