@@ -127,7 +127,7 @@ impl Domain {
         if !self.is_ours(uri, flow) {
             return None;
         }
-        let user = uri.user_unescaped()?;
+        let user = uri.user_unescaped();
         (!user.is_empty()).then(|| Aor::new(&user, &self.name))
     }
 

@@ -171,7 +171,7 @@ pub struct Context {
     pub finished: bool,
     /// Whether the server transaction has ended.
     pub server_gone: bool,
-    /// Whether the Proxy-Authorization was for us and comes off.
+    /// Whether it carries Proxy-Authorization for us, which comes off.
     pub own_credentials: bool,
 }
 

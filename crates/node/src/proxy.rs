@@ -14,6 +14,8 @@ mod admission;
 mod forward;
 mod local;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -106,7 +108,7 @@ impl Core {
             return Err(Refusal::new(StatusCode::FORBIDDEN).reason("Route Was Not Issued Here"));
         }
         let own_credentials = self.admit(now, &flow, request, &destination)?;
-        let targets = self.targets(now, &flow, request, &uri, destination)?;
+        let targets = self.targets(now, &flow, &uri, destination)?;
         Ok(Some(Context {
             request: Arc::clone(request),
             flow,
@@ -145,7 +147,6 @@ impl Core {
         &mut self,
         now: Instant,
         flow: &Flow,
-        request: &Message,
         uri: &Uri<'_>,
         destination: Destination,
     ) -> Result<TargetSet, Refusal> {
@@ -175,8 +176,6 @@ impl Core {
                 if bindings.is_empty() {
                     return Err(Refusal::new(StatusCode::TEMPORARILY_UNAVAILABLE));
                 }
-                let own = request.method() == Some(&Method::Invite);
-                debug_assert!(own || !bindings.is_empty());
                 Ok(TargetSet::new(bindings.into_iter().map(Target::Binding), max))
             }
             Destination::Node | Destination::Elsewhere => Err(Refusal::new(StatusCode::FORBIDDEN)),
@@ -223,15 +222,14 @@ impl Core {
     /// The Max-Breadth that the request may use (RFC 5393 §5.3.3).
     fn breadth(&self, request: &Message) -> Result<u32, Refusal> {
         let max = self.settings.proxy.max_breadth.max(1);
-        let Some(text) = request.header(HeaderName::MaxBreadth) else { return Ok(max) };
-        let given: u32 = text.trim().parse().map_err(|_| bad_header(HeaderName::MaxBreadth))?;
-        Ok(given.min(max))
+        let given = request.max_breadth().map_err(|_| bad_header(HeaderName::MaxBreadth))?;
+        Ok(given.map_or(max, |given| given.min(max)))
     }
 }
 
 /// RFC 3261 §16.3 step 1, as far as the proxy and its answers depend on it.
 fn check_syntax(request: &Message) -> Result<(), Refusal> {
-    request.check_essential().map_err(|error| Refusal::new(StatusCode::BAD_REQUEST).reason(error.to_string()))
+    request.check_essential().map_err(|error| Refusal::new(error.status()).reason(error.reason()))
 }
 
 /// RFC 3261 §16.3 step 5: we know no extension that a proxy must know.
@@ -260,5 +258,5 @@ fn not_secure() -> Refusal {
 }
 
 fn bad_header(name: HeaderName) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST).reason(format!("Bad {}", name.as_str()))
+    Refusal::new(StatusCode::BAD_REQUEST).reason(format!("Malformed {}", name.as_str()))
 }

@@ -38,7 +38,6 @@ impl RoutePlan {
         if request.header(HeaderName::Route).is_none() {
             return Ok(plan);
         }
-        let bad = |_| BadRoute(HeaderName::Route);
         let in_dialog = request.to_tag().is_some();
         let call_id = request.call_id().map_err(|_| BadRoute(HeaderName::CallId))?;
         let token_in = |uri: &Uri<'_>| {
@@ -51,7 +50,7 @@ impl RoutePlan {
         let strict = token_in(&uri);
         let mut routes: Vec<NameAddr<'_>> = Vec::with_capacity(2);
         for route in request.routes() {
-            routes.push(route.map_err(bad)?);
+            routes.push(route.map_err(|_| BadRoute(HeaderName::Route))?);
         }
         if let Some(token) = strict {
             plan.token = Some(token);
@@ -59,7 +58,7 @@ impl RoutePlan {
         }
 
         for route in &routes {
-            let uri = route.uri().map_err(bad)?;
+            let uri = route.uri().map_err(|_| BadRoute(HeaderName::Route))?;
             let token = token_in(&uri);
             if plan.foreign > 0 || (token.is_none() && !names_us(&uri, flow, settings)) {
                 plan.foreign += 1;

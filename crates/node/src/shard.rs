@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Rng, TimerTable, Transmit};
 use farspeak_sip::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
-use farspeak_sip::message::Message;
 
 use crate::event::{Event, Ticket};
 use crate::fork::Context;
@@ -142,7 +141,7 @@ impl Shard {
             branches: self.core.clients.len(),
             commits: self.core.commits.len(),
             keep_alives: self.core.keep_alive.len(),
-            transactions: self.core.endpoint.counts().total(),
+            transactions: self.core.endpoint.counts().transactions(),
         }
     }
 
@@ -175,13 +174,14 @@ impl Shard {
             // RFC 6026 §7.2: a stateful proxy does not forward what matches none of its transactions.
             Sip::StrayResponse { .. } => Counters::count(&self.core.shared.counters.dropped),
             Sip::Misrouted { shard, flow, bytes } => {
-                self.core.events.push_back(Event::ToShard { shard, flow, bytes: bytes.to_vec() });
+                self.core.events.push_back(Event::ToShard { shard, flow, bytes });
             }
             Sip::TimedOut { tx } => self.timed_out(now, tx),
             Sip::TransportFailed { tx } => self.transport_failed(now, tx),
             Sip::ServerTransportFailed { tx } => self.caller_lost(now, tx),
+            Sip::ServerTimedOut { .. } => {} // its end follows; there is nobody to tell
             Sip::ServerTerminated { tx } => self.server_terminated(tx),
-            Sip::ClientTerminated { tx } => self.client_terminated(tx),
+            Sip::ClientTerminated { tx } => self.client_terminated(now, tx),
         }
     }
 

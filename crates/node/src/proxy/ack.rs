@@ -50,16 +50,17 @@ impl Core {
             edit.set_request_uri(uri);
         }
         edit_routes(&mut edit, request, &plan);
-        let hops = hops.to_string();
-        edit.remove_all(HeaderName::MaxForwards);
-        edit.append(HeaderName::MaxForwards, &hops);
+        edit.set(HeaderName::MaxForwards, &hops.to_string());
         let branch = self.endpoint.new_branch(key);
         self.scratch.via.clear();
         self.names.write_via(&out, branch.as_ref(), &mut self.scratch.via);
         edit.prepend(HeaderName::Via, &self.scratch.via);
+        if out.transport.is_reliable() {
+            edit.ensure_content_length(); // RFC 3261 §18.3
+        }
         self.scratch.bytes.clear();
         edit.write(&mut self.scratch.bytes);
-        self.endpoint.send_stateless(now, out, &self.scratch.bytes);
+        self.endpoint.send_stateless(now, out, &self.scratch.bytes[..]);
         Some(())
     }
 }

@@ -4,7 +4,6 @@
 //! with a valid flow token needs nothing more.
 
 use farspeak_sansio::{Flow, Instant};
-use farspeak_sip::digest::Credentials;
 use farspeak_sip::message::Message;
 
 use super::{Destination, Refusal};
@@ -13,7 +12,7 @@ use crate::policy::{Decision, Facts, Target, decide};
 use crate::shard::Core;
 
 impl Core {
-    /// Lets the request pass or says how it is refused. `true` if it carries Proxy-Authorization for us alone.
+    /// Lets the request pass or says how it is refused. `true` if it carries credentials for us.
     pub(super) fn admit(
         &self,
         now: Instant,
@@ -38,7 +37,7 @@ impl Core {
             target: self.target_of(destination),
         };
         match decide(&facts) {
-            Decision::Allow => Ok(user.is_some() && self.all_for_us(request)),
+            Decision::Allow => Ok(user.is_some()),
             Decision::Challenge => {
                 let stale = verdict == Verdict::Stale;
                 Err(authenticator.challenge(now, flow, request, Role::Proxy, stale).into())
@@ -69,14 +68,5 @@ impl Core {
             Destination::Node => Target::Node,
             Destination::Dialog(_) | Destination::Elsewhere => Target::Elsewhere,
         }
-    }
-
-    /// Whether every Proxy-Authorization is for our realm: others belong to proxies farther on (RFC 3261 §22.3).
-    fn all_for_us(&self, request: &Message) -> bool {
-        let realm = self.shared.users.realm();
-        let ours = |value| Credentials::parse(value).is_ok_and(|credentials| credentials.realm == realm);
-        let mut values = request.proxy_authorization();
-        // Of one alone it is known already: it has just been verified.
-        values.next().is_some() && (values.next().is_none() || request.proxy_authorization().all(ours))
     }
 }

@@ -4,11 +4,10 @@
 //! Max-Breadth, Record-Route, Via, credentials that were for us, and identities that nobody vouched for. Every other byte
 //! goes on as it came.
 
-use std::fmt::Write as _;
-
 use farspeak_sansio::{Flow, Instant};
+use farspeak_sip::digest::Credentials;
 use farspeak_sip::endpoint::ServerTx;
-use farspeak_sip::message::{Edit, HeaderName, Message, Method, StatusCode, Uri};
+use farspeak_sip::message::{Edit, HeaderName, Message, Method, StatusCode};
 
 use crate::flow_token::FlowToken;
 use crate::fork::{Branch, Context, Outcome, Target, split_breadth};
@@ -43,9 +42,9 @@ impl Core {
             };
             let copy = Copy { target: &target, flow, breadth };
             let branch = self.endpoint.new_branch(context.loop_key);
-            self.write_copy(context, &copy, branch.as_ref());
+            self.write_copy(context, &copy, &branch);
             let method = context.request.method().unwrap_or(&Method::Options);
-            let client = self.endpoint.request(now, flow, method, branch.as_ref(), &self.scratch.bytes);
+            let client = self.endpoint.request(now, flow, method, &branch, &self.scratch.bytes[..]);
             Counters::count(&self.shared.counters.forwarded);
             self.clients.insert(client, (tx, index));
             context.branches.push(Branch::new(target, Some(client)));
@@ -68,7 +67,9 @@ impl Core {
 
         // §16.6 step 2.
         match copy.target {
-            Target::Binding(binding) if plan.foreign == 0 => edit.set_request_uri(without_headers(binding.contact())),
+            Target::Binding(binding) if plan.foreign == 0 => {
+                edit.set_request_uri(without_headers(binding.contact()));
+            }
             _ => {
                 if let Some(uri) = &plan.request_uri {
                     edit.set_request_uri(uri);
@@ -88,8 +89,8 @@ impl Core {
             Ok(Some(hops)) => hops.saturating_sub(1),
             _ => self.settings.proxy.max_forwards,
         };
-        set_or_append(&mut edit, request, HeaderName::MaxForwards, number.write(hops));
-        set_or_append(&mut edit, request, HeaderName::MaxBreadth, number.write(copy.breadth));
+        edit.set(HeaderName::MaxForwards, number.write(hops));
+        edit.set(HeaderName::MaxBreadth, number.write(copy.breadth));
 
         // §16.6 step 4.
         if begins_dialog(request) {
@@ -104,9 +105,12 @@ impl Core {
             edit.prepend(HeaderName::RecordRoute, route);
         }
 
-        // RFC 3261 §22.3: what was for our realm ends here.
+        // RFC 3261 §22.3: what was for our realm ends here; the rest is for proxies farther on.
         if context.own_credentials {
-            edit.remove_all(HeaderName::ProxyAuthorization);
+            let realm = self.shared.users.realm();
+            edit.remove_where(HeaderName::ProxyAuthorization, |value| {
+                Credentials::parse(value).is_ok_and(|credentials| credentials.realm == realm)
+            });
         }
         // RFC 3325 §5: a phone is not trusted to assert who it is; From has been checked, this has not.
         if plan.token.is_none() && request.header(HeaderName::PAssertedIdentity).is_some() {
@@ -117,6 +121,9 @@ impl Core {
         self.scratch.via.clear();
         self.names.write_via(&copy.flow, branch, &mut self.scratch.via);
         edit.prepend(HeaderName::Via, &self.scratch.via);
+        if copy.flow.transport.is_reliable() {
+            edit.ensure_content_length(); // RFC 3261 §18.3
+        }
 
         self.scratch.bytes.clear();
         edit.write(&mut self.scratch.bytes);
@@ -173,14 +180,6 @@ fn has_sips(request: &Message) -> bool {
 fn without_headers(contact: &str) -> &str {
     let host = contact.find('@').unwrap_or(0);
     contact[host..].find('?').map_or(contact, |at| &contact[..host + at])
-}
-
-fn set_or_append<'m>(edit: &mut Edit<'m>, request: &Message, name: HeaderName, value: &str) {
-    if request.header(name).is_some() {
-        edit.set(name, value);
-    } else {
-        edit.append(name, value);
-    }
 }
 
 /// Decimal digits without a formatter.

@@ -74,7 +74,7 @@ impl Core {
     pub(crate) fn refuse(&mut self, now: Instant, tx: ServerTx, request: &Message, refusal: Refusal) {
         if refusal.silent {
             Counters::count(&self.shared.counters.dropped);
-            return self.endpoint.discard(tx);
+            return self.endpoint.abandon(tx);
         }
         if matches!(refusal.status.code(), 401 | 403 | 407) {
             Counters::count(&self.shared.counters.refused);
@@ -106,7 +106,7 @@ impl Core {
         }
         self.scratch.bytes.clear();
         builder.write(&mut self.scratch.bytes);
-        self.endpoint.respond(now, tx, status, &self.scratch.bytes);
+        self.endpoint.respond(now, tx, status, &self.scratch.bytes[..]);
     }
 
     /// 100, at once (RFC 3261 §16.2; for INVITE alone, RFC 4320 §4.1).

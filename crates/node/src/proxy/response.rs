@@ -222,7 +222,7 @@ impl Core {
         }
         self.scratch.bytes.clear();
         edit.write(&mut self.scratch.bytes);
-        self.endpoint.respond(now, tx, status, &self.scratch.bytes);
+        self.endpoint.respond(now, tx, status, &self.scratch.bytes[..]);
     }
 
     /// Every branch has ended without a 2xx: the best response goes upstream (step 6).
@@ -275,7 +275,7 @@ impl Core {
         let secure = context.request.uri().is_ok_and(|uri| uri.scheme == Scheme::Sips);
         let mut found = Vec::new();
         for contact in contacts {
-            let Ok(uri) = contact.and_then(|contact| contact.uri()) else { return };
+            let Some(uri) = contact.ok().and_then(|contact| contact.uri().ok()) else { return };
             if secure && uri.scheme != Scheme::Sips {
                 return;
             }

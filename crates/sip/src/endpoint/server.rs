@@ -16,8 +16,8 @@ pub(super) struct Server {
     pub(super) machine: Machine,
     /// Where responses go.
     route: Flow,
-    /// Where they go once that has failed (RFC 3261 §18.2.2).
-    fallback: Option<Flow>,
+    /// The port to connect to once that has failed (RFC 3261 §18.2.2).
+    fallback: Option<u16>,
     /// Kept until the final response has left.
     request: Option<Arc<Message>>,
     /// The last response, as long as it may have to be sent again.
@@ -106,6 +106,17 @@ impl Endpoint {
         self.step_server(now, Slot::from_bits(tx.0), Input::Respond(status), Some(carried));
     }
 
+    /// Ends the transaction without a response: whoever sent the request is not to hear from us. A retransmission of it
+    /// is a new request then.
+    pub fn abandon(&mut self, tx: ServerTx) {
+        let slot = Slot::from_bits(tx.0);
+        let Some(Transaction::Server(server)) = self.table.get_mut(slot) else { return };
+        if std::mem::take(&mut server.open) {
+            self.table.count_open(slot, false);
+        }
+        self.end_server(slot);
+    }
+
     /// The request of the transaction, until its final response has left.
     pub fn server_request(&self, tx: ServerTx) -> Option<&Arc<Message>> {
         match self.table.get(Slot::from_bits(tx.0)) {
@@ -163,7 +174,9 @@ impl Endpoint {
         let to_tag = request.to_tag().unwrap_or_default();
         let key = self.matcher.server(&request, rule, &Method::Invite, to_tag);
         let invite = key.and_then(|key| self.table.find(key));
-        let Some((tx, request)) = self.start_server(now, flow, request, rule, &Method::Cancel) else { return };
+        // One that frees a transaction finds room always: there can be but one for each INVITE.
+        let bounded = invite.is_none();
+        let Some((tx, request)) = self.start_server(now, flow, request, rule, &Method::Cancel, bounded) else { return };
         let Some(invite) = invite else {
             self.events.push_back(Event::UnmatchedCancel { tx, flow, request });
             return;
@@ -184,7 +197,7 @@ impl Endpoint {
     }
 
     fn open_server(&mut self, now: Instant, flow: Flow, request: Message, rule: Rule, method: &Method) {
-        if let Some((tx, request)) = self.start_server(now, flow, request, rule, method) {
+        if let Some((tx, request)) = self.start_server(now, flow, request, rule, method, true) {
             self.events.push_back(Event::Request { tx, flow, request });
         }
     }
@@ -197,6 +210,7 @@ impl Endpoint {
         mut request: Message,
         rule: Rule,
         method: &Method,
+        bounded: bool,
     ) -> Option<(ServerTx, Arc<Message>)> {
         let key = self.server_key(&request, rule, method)?;
         if let Some(slot) = self.table.find(key) {
@@ -204,9 +218,7 @@ impl Endpoint {
             self.step_server(now, slot, Input::Request, None);
             return None;
         }
-        let is_full = self.table.len() >= self.config.max_transactions
-            || self.table.open_on(FlowKey::of(&flow)) as usize >= self.config.max_open_per_flow;
-        if is_full {
+        if bounded && self.is_full(&flow) {
             self.counts.refused += 1;
             self.refuse(now, &flow, &request, StatusCode::SERVICE_UNAVAILABLE, None);
             return None;
@@ -214,7 +226,7 @@ impl Endpoint {
         request.stamp_source(flow.remote);
         let via = request.via().ok()?;
         let route = routing::response_route(&flow, &via, self.config.follow_maddr);
-        let fallback = routing::fallback_route(&flow, &via);
+        let fallback = routing::fallback_port(&flow, &via);
         let subject = self.subject(Some(&request));
         let request = Arc::new(request);
         let wire = self.wire(&route);
@@ -247,6 +259,11 @@ impl Endpoint {
         self.actions = actions;
         self.record_state(now, slot, machine.name());
         Some((ServerTx(slot.to_bits()), request))
+    }
+
+    fn is_full(&self, flow: &Flow) -> bool {
+        self.table.len() >= self.config.max_transactions
+            || self.table.open_on(FlowKey::of(flow)) as usize >= self.config.max_open_per_flow
     }
 
     fn server_key(&mut self, request: &Message, rule: Rule, method: &Method) -> Option<MatchKey> {
@@ -324,29 +341,29 @@ impl Endpoint {
             self.table.count_open(slot, false);
         }
         if after.is_terminated() {
-            let hidden = self.is_hidden(slot);
-            self.table.remove(slot);
-            match after {
-                Machine::Invite(_) => self.counts.server_invite -= 1,
-                Machine::NonInvite(_) => self.counts.server_non_invite -= 1,
-            }
-            if !hidden {
-                self.events.push_back(Event::ServerTerminated { tx: ServerTx(slot.to_bits()) });
-            }
+            self.end_server(slot);
         }
     }
 
-    fn is_hidden(&self, slot: Slot) -> bool {
-        matches!(self.table.get(slot), Some(Transaction::Server(server)) if server.hidden)
+    fn end_server(&mut self, slot: Slot) {
+        let Some(Transaction::Server(server)) = self.table.remove(slot) else { return };
+        match server.machine {
+            Machine::Invite(_) => self.counts.server_invite -= 1,
+            Machine::NonInvite(_) => self.counts.server_non_invite -= 1,
+        }
+        if !server.hidden {
+            self.events.push_back(Event::ServerTerminated { tx: ServerTx(slot.to_bits()) });
+        }
     }
 
     /// The flow of the request has failed: on TCP responses may still reach the client over a new connection.
     pub(super) fn fail_server(&mut self, now: Instant, slot: Slot) {
         let Some(Transaction::Server(server)) = self.table.get_mut(slot) else { return };
-        let Some(fallback) = server.fallback.take() else {
+        let Some(port) = server.fallback.take() else {
             self.step_server(now, slot, Input::TransportError, None);
             return;
         };
+        let fallback = routing::fallback_route(&server.route, port);
         server.route = fallback;
         let open = server.open;
         if open {
@@ -360,7 +377,7 @@ impl Endpoint {
 
     fn send_response(&mut self, now: Instant, slot: Slot, route: Flow, bytes: Arc<[u8]>, subject: &str) {
         if let Some(Transaction::Server(server)) = self.table.get_mut(slot) {
-            server.response = Some(Arc::clone(&bytes));
+            server.response = server.machine.may_resend().then(|| Arc::clone(&bytes));
         }
         self.transmit(now, route, bytes, subject);
     }
