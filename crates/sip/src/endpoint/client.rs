@@ -151,6 +151,7 @@ impl Endpoint {
         // A branch that comes twice is the user's mistake; the older transaction ends as if it had failed.
         if let Some(taken) = self.table.find(key) {
             self.step_client(now, taken, Input::TransportError, None);
+            self.end_client(taken);
         }
         let slot = self.table.insert(key, &flow, Transaction::Client(client));
         for action in actions.drain(..) {
@@ -264,15 +265,18 @@ impl Endpoint {
             client.cancel_reason = None;
         }
         if after.is_terminated() {
-            let hidden = client.hidden;
-            self.table.remove(slot);
-            match after {
-                Machine::Invite(_) => self.counts.client_invite -= 1,
-                Machine::NonInvite(_) => self.counts.client_non_invite -= 1,
-            }
-            if !hidden {
-                self.events.push_back(Event::ClientTerminated { tx: ClientTx(slot.to_bits()) });
-            }
+            self.end_client(slot);
+        }
+    }
+
+    fn end_client(&mut self, slot: Slot) {
+        let Some(Transaction::Client(client)) = self.table.remove(slot) else { return };
+        match client.machine {
+            Machine::Invite(_) => self.counts.client_invite -= 1,
+            Machine::NonInvite(_) => self.counts.client_non_invite -= 1,
+        }
+        if !client.hidden {
+            self.events.push_back(Event::ClientTerminated { tx: ClientTx(slot.to_bits()) });
         }
     }
 
@@ -346,9 +350,10 @@ fn write_follower(invite: &Message, method: &Method, to: Option<&str>, reason: O
     line(&[]);
 }
 
-/// Our own messages are as long as they are.
+/// Bounds for reading our own messages, which are longer than what came in by what was added to it.
 fn own_limits() -> Limits {
-    Limits { max_message: usize::MAX, max_header_bytes: usize::MAX, max_headers: usize::MAX, max_line: usize::MAX }
+    let bytes = 16 << 20;
+    Limits { max_message: bytes, max_header_bytes: bytes, max_headers: bytes, max_line: bytes }
 }
 
 fn step(machine: Machine, input: Input, wire: &super::Wire, actions: &mut Vec<Action>) -> Machine {

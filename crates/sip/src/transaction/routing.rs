@@ -37,18 +37,21 @@ pub(crate) fn response_route(flow: &Flow, via: &Via<'_>, follow_maddr: bool) -> 
     Flow { remote, ..*flow }
 }
 
-/// Where to connect if the TCP connection of the request has gone: the source address and the port of sent-by
+/// The port to connect to, at the source address, if the TCP connection of the request has gone: that of sent-by
 /// (RFC 3261 §18.2.2).
 ///
 /// Deviation: not for TLS, whose client proved no name that we could ask for, and not for WebSocket, which a browser
 /// cannot accept (RFC 7118 §5).
-pub(crate) fn fallback_route(flow: &Flow, via: &Via<'_>) -> Option<Flow> {
-    if flow.transport != Transport::Tcp || matches!(via.port, Some(0)) {
-        return None;
-    }
+pub(crate) fn fallback_port(flow: &Flow, via: &Via<'_>) -> Option<u16> {
+    let port = via.port.unwrap_or(5060);
+    (flow.transport == Transport::Tcp && port != 0).then_some(port)
+}
+
+/// A new connection to the peer of `flow`, at `port`.
+pub(crate) fn fallback_route(flow: &Flow, port: u16) -> Flow {
     let mut remote = flow.remote;
-    remote.set_port(via.port.unwrap_or(5060));
-    Some(Flow { id: FlowId::UNBOUND, remote, ..*flow })
+    remote.set_port(port);
+    Flow { id: FlowId::UNBOUND, remote, ..*flow }
 }
 
 fn parse_ip(text: &str) -> Option<IpAddr> {
