@@ -149,7 +149,7 @@ impl Authority {
             Err(CertificateErrorKind::Expired { .. } | CertificateErrorKind::NotYetValid { .. }) => return Ok(None),
             Err(_) => return Err(damaged()),
         };
-        let mut wanted: Vec<String> = names.dns.iter().cloned().collect();
+        let mut wanted = names.dns.clone();
         wanted.extend(names.addresses.iter().map(IpAddr::to_string));
         wanted.sort();
         let mut had = subject_alternative_names(server);

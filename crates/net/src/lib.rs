@@ -40,5 +40,5 @@ pub use counters::{Counter, Counters, Gauge};
 pub use framing::{Framed, Framer, Framing};
 pub use handle::{Command, RunError, ShardHandle, ShardHandles};
 pub use http::{HttpAnswer, HttpHandler};
-pub use net::{Birth, Handler, Net, Parts, ShardContext, StartError, Stopped, start};
+pub use net::{Birth, Handler, Net, Parts, ShardContext, StartError, Stopped, Stopping, start};
 pub use port_owner::port_owner;

@@ -20,6 +20,9 @@ use crate::{Clock, Counters, Framing, NetConfig};
 /// Takes a machine's events. It may call methods of the machine: what these send leaves afterwards. It must not block.
 pub type Handler<M> = Box<dyn FnMut(&mut ShardContext<M>, &mut M, Instant, <M as Machine>::Event)>;
 
+/// Tells a machine that its shard is to stop: it may refuse new work from now on.
+pub type Stopping<M> = Box<dyn FnMut(&mut M, Instant)>;
+
 /// What a factory makes for each shard, on the shard's own thread.
 pub struct Parts<M: Machine, F: Framing> {
     /// The machine.
@@ -29,7 +32,7 @@ pub struct Parts<M: Machine, F: Framing> {
     /// Takes its events.
     pub handler: Handler<M>,
     /// Called once when the shard is to stop, before waiting for [`Self::is_idle`]. Does nothing by default.
-    pub stopping: Box<dyn FnMut(&mut M, Instant)>,
+    pub stopping: Stopping<M>,
     /// Whether the machine has nothing in flight. A stopping shard ends as soon as it has. Always `true` by default.
     pub is_idle: Box<dyn Fn(&M) -> bool>,
 }

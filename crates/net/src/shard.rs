@@ -19,7 +19,7 @@ use crate::admission::Admission;
 use crate::bind::{BoundSocket, Sockets};
 use crate::flows::{Flows, SharedFlows};
 use crate::handle::{Mail, ShardHandles};
-use crate::net::{Handler, Parts, ShardContext};
+use crate::net::{Handler, Parts, ShardContext, Stopping};
 use crate::udp::UdpSockets;
 use crate::{Clock, Counters, Framing, NetConfig, accept, connect, udp};
 
@@ -298,7 +298,7 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
     async fn stop(
         self: &Rc<Self>,
         mut mailbox: mpsc::Receiver<Mail<M>>,
-        mut stopping: Box<dyn FnMut(&mut M, Instant)>,
+        mut stopping: Stopping<M>,
         is_idle: Box<dyn Fn(&M) -> bool>,
         grace: &Grace,
     ) -> bool {

@@ -132,7 +132,7 @@ where
         }
         if let (State::Closing, Poll::Ready(_)) = (&self.state, &written) {
             // An error here only means that the peer was faster.
-            if let Poll::Ready(_) = Pin::new(&mut self.io).poll_shutdown(context) {
+            if Pin::new(&mut self.io).poll_shutdown(context).is_ready() {
                 self.state = State::Lingering { until: now + LINGER };
             }
         }

@@ -94,7 +94,7 @@ pub(crate) async fn run<M: Machine + 'static, F: Framing>(shard: Rc<Shard<M, F>>
         let Ok(ready) = port.socket.ready(Interest::READABLE | Interest::ERROR).await else { return };
         let now = shard.clock.now();
         if ready.is_error() {
-            while let Some(remote) = port.socket.try_io(Interest::ERROR, || os::undeliverable(&port.socket)).ok() {
+            while let Ok(remote) = port.socket.try_io(Interest::ERROR, || os::undeliverable(&port.socket)) {
                 let Some(remote) = remote else { continue };
                 shard.datagram_failed(now, port.flow(local_towards(port.bound, remote), remote));
             }
@@ -177,7 +177,7 @@ mod os {
         socket: &UdpSocket,
         bound: SocketAddr,
         buffer: &mut [u8],
-        control: &mut Vec<u8>,
+        control: &mut [u8],
     ) -> io::Result<(usize, SocketAddr, SocketAddr)> {
         let mut parts = [IoSliceMut::new(buffer)];
         let wildcard = bound.ip().is_unspecified();
@@ -270,7 +270,7 @@ mod os {
         socket: &UdpSocket,
         bound: SocketAddr,
         buffer: &mut [u8],
-        _: &mut Vec<u8>,
+        _: &mut [u8],
     ) -> io::Result<(usize, SocketAddr, SocketAddr)> {
         let (length, remote) = socket.try_recv_from(buffer)?;
         Ok((length, local_towards(bound, remote), remote))

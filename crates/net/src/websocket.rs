@@ -124,7 +124,7 @@ where
         }
         if let (State::Closing, Poll::Ready(_)) = (&self.state, &written) {
             // An error here only means that the peer was faster.
-            if let Poll::Ready(_) = Pin::new(&mut self.socket).poll_close(context) {
+            if Pin::new(&mut self.socket).poll_close(context).is_ready() {
                 self.state = State::Lingering { until: now + LINGER };
             }
         }
