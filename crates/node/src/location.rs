@@ -316,10 +316,8 @@ impl Location {
                 let before = records.by_aor.get(&aor).map_or(0, |record| record.bindings.len());
                 let new = records.by_aor.get(&aor).map_or_else(Vec::new, |record| current(&record.bindings, now));
                 gone += before - new.len();
-                let used = records.connections(&aor);
                 records.disarm(&aor);
                 self.replace(&mut records, &aor, new);
-                self.prune_flows(&records, &aor, &used);
             }
         }
         gone
@@ -397,15 +395,22 @@ impl Location {
     }
 
     /// Puts `new` in the place of what `aor` has, and the indexes in step with it.
-    fn replace(&self, records: &mut Records, aor: &Aor, mut new: Vec<Arc<Binding>>) {
+    fn replace(&self, records: &mut Records, aor: &Aor, new: Vec<Arc<Binding>>) {
+        let before = records.connections(aor);
+        self.swap(records, aor, new);
+        self.prune_flows(records, aor, &before);
+    }
+
+    fn swap(&self, records: &mut Records, aor: &Aor, mut new: Vec<Arc<Binding>>) {
         new.shrink_to_fit();
         let old = records.by_aor.get(aor).map_or(&[][..], |record| &record.bindings[..]);
         let kept = |list: &[Arc<Binding>], it: &Arc<Binding>| list.iter().any(|other| Arc::ptr_eq(other, it));
-        for gone in old.iter().filter(|it| !kept(&new, it)) {
-            self.unindex(gone);
-        }
+        // In this order: a Contact that is refreshed is never missing from the index.
         for added in new.iter().filter(|it| !kept(old, it)) {
             self.index(added);
+        }
+        for gone in old.iter().filter(|it| !kept(&new, it)) {
+            self.unindex(gone);
         }
         // Both lists are short (the registrar's bound), so this cannot wrap.
         self.total.fetch_add(new.len(), Ordering::Relaxed);

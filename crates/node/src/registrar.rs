@@ -220,8 +220,9 @@ impl Registrar<'_> {
         if uri.headers.is_some() || uri.param("method").is_some() {
             return Err(Refusal::Bad("A Contact Has No Method And No Headers"));
         }
-        // A request to a live Contact takes that Contact's flow: nobody may have our own addresses as Contact.
-        if self.domain.is_ours(&uri, flow) {
+        // A request to a live Contact takes that Contact's flow: nobody may have a name of ours as Contact. Addresses may
+        // be ours and a phone's at once, behind two NATs; there the proxy prefers the user whom the URI names.
+        if self.domain.is_ours(&uri, flow) && (uri.user.is_none() || uri.host.address().is_none()) {
             return Err(Refusal::OurOwnContact);
         }
         let place = Place {

@@ -40,6 +40,12 @@ impl Contacts {
             Self::One(only) => Arc::ptr_eq(only, binding),
             Self::Many(bindings) => {
                 bindings.remove(&Arc::as_ptr(binding).addr());
+                if bindings.len() == 1
+                    && let Some((_, last)) = bindings.pop_first()
+                {
+                    *self = Self::One(last);
+                    return false;
+                }
                 bindings.is_empty()
             }
         }

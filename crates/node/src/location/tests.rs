@@ -333,3 +333,61 @@ fn user_agents_are_shared_and_bounded() {
     (0..5000).for_each(|n| drop(location.intern_agent(&format!("odd/{n}"))));
     assert!(location.agents.read().unwrap().len() <= MAX_AGENTS);
 }
+
+#[test]
+fn random_histories_leave_the_indexes_in_step() {
+    use farspeak_sansio::{Rng, SplitMix64};
+    const USERS: [&str; 3] = ["alice", "bob", "carol"];
+    const CONTACTS: [&str; 4] = ["sip:a@192.0.2.2", "sip:A@192.0.2.2", "sip:b@10.0.0.1;x=1", "sip:b@10.0.0.1"];
+    for seed in 0..60 {
+        let (location, mut rng) = (Location::default(), SplitMix64::new(seed));
+        let mut waiting: Vec<(Aor, u64)> = Vec::new();
+        let mut now = at(0);
+        for _ in 0..100 {
+            now += Duration::from_millis(rng.below(3000));
+            let user = USERS[rng.below(3) as usize];
+            let transport = [Transport::Tls, Transport::Tcp, Transport::Udp][rng.below(3) as usize];
+            let used = flow(transport, rng.below(4) as u32);
+            match rng.below(10) {
+                0..5 => {
+                    let numbered = rng.below(3) == 0;
+                    let new = BindingParts {
+                        instance: if numbered { "urn:uuid:1" } else { "" },
+                        reg_id: numbered.then_some(1),
+                        reach: Reach::Flow(used),
+                        expires_at: now + Duration::from_secs(rng.below(60)),
+                        ..parts(user, CONTACTS[rng.below(4) as usize])
+                    };
+                    waiting.push((aor(user), put(&location, now, new).version));
+                }
+                5 | 6 if !waiting.is_empty() => {
+                    let (aor, version) = waiting.swap_remove(rng.below(waiting.len() as u64) as usize);
+                    if rng.below(2) == 0 {
+                        location.confirm(&aor, version)
+                    } else {
+                        location.rollback(now, &aor, version)
+                    }
+                }
+                7 => location.flow_failed(now, &used),
+                8 => drop(location.sweep(now, 2)),
+                9 if rng.below(4) == 0 => drop(location.remove_all(now, &aor(user))),
+                _ => {}
+            }
+            let held: Vec<_> = USERS.iter().flat_map(|user| location.bindings(now, &aor(user))).collect();
+            assert!(location.len() >= held.len());
+            for binding in held {
+                let uri = Uri::parse(binding.contact()).unwrap();
+                let found = location.all_by_contact(now, &uri).iter().any(|it| Arc::ptr_eq(it, &binding));
+                assert_eq!(found, binding.is_reachable(), "seed {seed}");
+            }
+        }
+        for (aor, version) in waiting {
+            location.rollback(now, &aor, version);
+        }
+        location.sweep(now + Duration::from_secs(120), 1000);
+        let flows: usize = location.flows.iter().map(|stripe| lock(stripe).len()).sum();
+        let contacts: usize = location.contacts.iter().map(|stripe| lock(stripe).len()).sum();
+        let left = (location.len(), location.users(), location.pending(), flows, contacts);
+        assert_eq!(left, (0, 0, 0, 0, 0), "seed {seed}");
+    }
+}

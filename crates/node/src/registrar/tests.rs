@@ -212,7 +212,8 @@ fn contacts_that_cannot_be_called_are_refused() {
         ("<sip:alice@192.168.0.2;method=BYE>", 400),
         ("<sip:alice@>", 400),
         ("<sip:bob@example.org>", 403),
-        ("<sip:bob@192.0.2.1:5061>", 403),
+        ("<sip:192.0.2.1:5061>", 403),
+        ("<sip:alice@localhost>", 403),
         ("<sip:bob@EXAMPLE.ORG.:5099;transport=tls>", 403),
     ];
     for (contact, expected) in refused {
