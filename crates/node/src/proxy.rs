@@ -130,7 +130,11 @@ impl Core {
         if let Some(token) = plan.token {
             return Destination::Dialog(token);
         }
-        // A phone's Contact comes first: it may well name an address of this host.
+        // A local user comes first: nobody takes over a user's address by registering it as a Contact.
+        if let Some(aor) = self.settings.domain.aor(uri, flow).filter(|aor| self.shared.users.get(aor.user()).is_some()) {
+            return Destination::User(aor);
+        }
+        // Then a phone's Contact: it may well name an address of this host.
         if uri.user.is_some() || !self.settings.domain.is_ours(uri, flow) {
             if let Some(binding) = self.shared.location.by_contact(now, uri) {
                 return Destination::Phone(binding);
