@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Rng, TimerTable, Transmit};
+use farspeak_sansio::{Flow, FlowId, Instant, Ladder, Machine, Receive, Rng, TimerTable, Transmit};
 use farspeak_sip::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
 
 use crate::event::{Event, Ticket};
@@ -65,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Arc<Settings>,
     generation: u64,
+    /// Most transactions, and most open ones of a flow: as given at the start.
+    bounds: (usize, usize),
     pub(crate) endpoint: Endpoint,
     /// Which context waits for which client transaction, and which of its branches that is.
     pub(crate) clients: HashMap<ClientTx, (ServerTx, usize)>,
@@ -111,6 +113,7 @@ impl Shard {
         Self {
             core: Core {
                 generation: shared.generation(),
+                bounds: (endpoint.max_transactions, endpoint.max_open_per_flow),
                 endpoint: Endpoint::new(endpoint, rng),
                 clients: HashMap::new(),
                 commits: HashMap::new(),
@@ -151,6 +154,16 @@ impl Shard {
         self.core.commits.is_empty() && self.contexts.values().all(|context| context.is_finished())
     }
 
+    /// Writes the ladder log from now on, or no longer. It holds real addresses of persons.
+    pub fn set_ladder(&mut self, ladder: Option<Box<dyn Ladder + Send>>) {
+        self.core.endpoint.set_ladder(ladder);
+    }
+
+    /// What the transaction layer counts.
+    pub fn endpoint_counts(&self) -> endpoint::Counts {
+        self.core.endpoint.counts()
+    }
+
     /// What the shard shares with the others.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.core.shared
@@ -161,6 +174,22 @@ impl Shard {
         while let Some(event) = self.core.endpoint.poll_event() {
             self.handle(now, event);
         }
+        self.forget_outdated_timers();
+    }
+
+    /// Drops timers at the front whose reason has gone, so that they wake nobody.
+    fn forget_outdated_timers(&mut self) {
+        let contexts = &self.contexts;
+        self.core.timers.prune(|timer| match *timer {
+            Timer::C(tx, branch, number) => {
+                let branch = contexts.get(&tx).and_then(|context| context.branches.get(branch));
+                branch.is_none_or(|branch| !branch.is_pending() || branch.timer_c != number)
+            }
+            Timer::SerialRing(tx, branches) => {
+                contexts.get(&tx).is_none_or(|context| context.finished || context.branches.len() != branches)
+            }
+            Timer::KeepAlive(_) => false,
+        });
     }
 
     fn handle(&mut self, now: Instant, event: endpoint::Event) {
@@ -203,6 +232,8 @@ impl Core {
         }
         self.generation = generation;
         self.settings = self.shared.settings();
+        let (limits, bounds) = (self.settings.limits.clone(), self.bounds);
+        self.endpoint.set_bounds(limits, bounds.0, bounds.1);
         self.names = Names::new(self.settings.public_name.as_deref());
     }
 

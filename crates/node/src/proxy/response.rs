@@ -60,7 +60,7 @@ impl Shard {
                 core.pass_on(now, tx, status, &response, &[]);
             }
             context.targets.clear();
-            core.cancel_pending(now, context, false);
+            core.cancel_pending(now, context, Why::Answered);
             return;
         }
         if !first {
@@ -69,7 +69,7 @@ impl Shard {
         if status.class() == 6 {
             // Step 5: everybody else is told to stop; the 6xx itself waits for them.
             context.targets.clear();
-            core.cancel_pending(now, context, false);
+            core.cancel_pending(now, context, Why::Declined);
         }
         if status.is_redirection() && core.settings.proxy.recurse {
             core.recurse(now, context, &response);
@@ -110,7 +110,7 @@ impl Shard {
         }
         context.cancelled = true;
         context.targets.clear();
-        self.core.cancel_pending(now, context, false);
+        self.core.cancel_pending(now, context, Why::Caller);
         self.advance(now, tx);
     }
 
@@ -120,7 +120,7 @@ impl Shard {
         if !context.finished && context.invite {
             context.cancelled = true;
             context.targets.clear();
-            self.core.cancel_pending(now, context, false);
+            self.core.cancel_pending(now, context, Why::Caller);
         }
     }
 
@@ -155,7 +155,7 @@ impl Shard {
         if context.finished || context.branches.len() != branches || context.targets.is_empty() {
             return;
         }
-        self.core.cancel_pending(now, context, true);
+        self.core.cancel_pending(now, context, Why::TooLong);
     }
 
     /// The server transaction has ended.
@@ -174,6 +174,30 @@ impl Shard {
     fn forget_if_over(&mut self, tx: ServerTx) {
         if self.contexts.get(&tx).is_some_and(|context| context.is_over()) {
             self.contexts.remove(&tx);
+        }
+    }
+}
+
+/// Why a branch is cancelled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The caller has hung up, or is gone.
+    Caller,
+    /// Another phone has answered.
+    Answered,
+    /// Another phone has declined for all of them.
+    Declined,
+    /// It has rung for too long.
+    TooLong,
+}
+
+impl Why {
+    /// The Reason for the CANCEL (RFC 3326 §2): a phone told so shows no missed call.
+    const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Answered => Some("SIP;cause=200;text=\"Call completed elsewhere\""),
+            Self::Declined => Some("SIP;cause=603;text=\"Declined elsewhere\""),
+            Self::Caller | Self::TooLong => None,
         }
     }
 }
@@ -242,8 +266,8 @@ impl Core {
         }
     }
 
-    /// Cancels what is pending (steps 5 and 10); `expired` if because it took too long.
-    fn cancel_pending(&mut self, now: Instant, context: &mut Context, expired: bool) {
+    /// Cancels what is pending (steps 5 and 10).
+    fn cancel_pending(&mut self, now: Instant, context: &mut Context, why: Why) {
         if !context.invite {
             return; // RFC 3261 §9.1: CANCEL is for INVITE alone
         }
@@ -252,9 +276,11 @@ impl Core {
                 continue;
             }
             branch.cancelled = true;
-            branch.expired |= expired;
-            if let Some(client) = branch.client {
-                self.endpoint.cancel(now, client);
+            branch.expired |= why == Why::TooLong;
+            let Some(client) = branch.client else { continue };
+            match why.reason() {
+                Some(reason) => self.endpoint.cancel_because(now, client, reason),
+                None => self.endpoint.cancel(now, client),
             }
         }
     }
