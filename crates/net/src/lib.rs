@@ -42,3 +42,7 @@ pub use handle::{Command, RunError, ShardHandle, ShardHandles};
 pub use http::{HttpAnswer, HttpHandler};
 pub use net::{Birth, Handler, Net, Parts, ShardContext, StartError, Stopped, Stopping, start};
 pub use port_owner::port_owner;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

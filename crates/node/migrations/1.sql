@@ -9,6 +9,9 @@ CREATE TABLE users (
     -- H(name:realm:password) of RFC 7616 §3.4.2, never the password.
     ha1_md5 TEXT NOT NULL,
     ha1_sha256 TEXT NOT NULL,
+    -- The same over name@realm, which some phones send as their name.
+    ha1_md5_with_realm TEXT NOT NULL,
+    ha1_sha256_with_realm TEXT NOT NULL,
     open_to_strangers INTEGER NOT NULL,
     created_at_unix_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

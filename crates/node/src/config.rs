@@ -350,8 +350,8 @@ impl Reader<'_> {
         if config.domain.public_name.as_deref().is_some_and(|name| !is_host_name(name)) {
             self.at("domain", "public_name", "is not a host name such as \"sip.example.org\"");
         }
-        if config.throttle.slow_after > config.throttle.cut_after {
-            self.at("throttle", "slow_after", "is more than `cut_after`");
+        if config.throttle.free_failures > config.throttle.cut_off_failures {
+            self.at("throttle", "free_failures", "is more than `cut_off_failures`");
         }
         if config.throttle.heal.is_zero() {
             self.at("throttle", "heal", "is zero: nobody would ever be slowed down");

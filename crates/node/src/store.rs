@@ -37,6 +37,10 @@ pub struct UserRow {
     pub ha1_md5: String,
     /// SHA-256 of `name:realm:password`, in hexadecimal digits.
     pub ha1_sha256: String,
+    /// MD5 of `name@realm:realm:password`: some phones send the whole address as their name.
+    pub ha1_md5_with_realm: String,
+    /// SHA-256 of `name@realm:realm:password`.
+    pub ha1_sha256_with_realm: String,
     /// Whether callers without an account here may ring this user.
     pub open_to_strangers: bool,
     /// When the user was added, in milliseconds since 1970.
@@ -176,12 +180,14 @@ impl Store {
     pub fn add_user(&mut self, user: &UserRow) -> Result<bool, StoreError> {
         let changed = self.execute(
             sqlx::query(
-                "INSERT INTO users (name, ha1_md5, ha1_sha256, open_to_strangers, created_at_unix_ms) \
-                 VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO users (name, ha1_md5, ha1_sha256, ha1_md5_with_realm, ha1_sha256_with_realm, \
+                 open_to_strangers, created_at_unix_ms) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )
             .bind(user.name.clone())
             .bind(user.ha1_md5.clone())
             .bind(user.ha1_sha256.clone())
+            .bind(user.ha1_md5_with_realm.clone())
+            .bind(user.ha1_sha256_with_realm.clone())
             .bind(user.open_to_strangers)
             .bind(user.created_at_unix_ms),
         )?;
@@ -194,11 +200,16 @@ impl Store {
     /// The disk is full, gone or read-only.
     pub fn update_user(&mut self, user: &UserRow) -> Result<bool, StoreError> {
         let changed = self.execute(
-            sqlx::query("UPDATE users SET ha1_md5 = ?, ha1_sha256 = ?, open_to_strangers = ? WHERE name = ?")
-                .bind(user.ha1_md5.clone())
-                .bind(user.ha1_sha256.clone())
-                .bind(user.open_to_strangers)
-                .bind(user.name.clone()),
+            sqlx::query(
+                "UPDATE users SET ha1_md5 = ?, ha1_sha256 = ?, ha1_md5_with_realm = ?, ha1_sha256_with_realm = ?, \
+                 open_to_strangers = ? WHERE name = ?",
+            )
+            .bind(user.ha1_md5.clone())
+            .bind(user.ha1_sha256.clone())
+            .bind(user.ha1_md5_with_realm.clone())
+            .bind(user.ha1_sha256_with_realm.clone())
+            .bind(user.open_to_strangers)
+            .bind(user.name.clone()),
         )?;
         Ok(changed > 0)
     }

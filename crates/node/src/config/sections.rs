@@ -89,12 +89,18 @@ section! {
     /// What is done about a source that keeps guessing passwords. A source is an IPv4 address or an IPv6 /64;
     /// phones behind it that are signed in are spared.
     "throttle" ThrottleSection {
-        /// Failures after which answers to that source are delayed.
-        slow_after: u32 = 10,
-        /// Failures after which that source gets no answer.
-        cut_after: u32 = 50,
+        /// Failures that cost nothing.
+        free_failures: u32 = 10,
+        /// Failures from which that source gets no answer at all while it waits; before that it is told to wait.
+        cut_off_failures: u32 = 25,
+        /// Longest wait. It begins with 1s and doubles with each failure.
+        max_penalty: Duration = Duration::from_secs(300),
         /// Time in which one failure is forgiven.
-        heal: Duration = Duration::from_secs(12),
+        heal: Duration = Duration::from_secs(30),
+        /// Requests without password that a source may send at once; loopback is exempt.
+        flood_burst: u32 = 1000,
+        /// Requests without password that a source gets back each second.
+        flood_rate: u32 = 50,
     }
 }
 
@@ -108,9 +114,11 @@ section! {
         /// Most header fields of a message.
         max_headers: usize = 256,
         /// Most transactions of one shard at a time; new ones get 503.
-        max_transactions: usize = 200_000,
-        /// Most connections in all. Beyond it new ones are closed at once.
-        max_connections: usize = 65_536,
+        max_transactions: usize = 500_000,
+        /// Most connections of one shard. Beyond it new ones are closed at once.
+        max_connections: usize = 32_768,
+        /// Most connections from one source to one shard; loopback is exempt.
+        max_connections_per_source: usize = 1024,
         /// Most bytes that wait for one peer to read them. Beyond it that peer is cut off.
         write_queue: usize = 262_144,
     }

@@ -100,6 +100,8 @@ pub(super) fn user(row: &SqliteRow) -> Result<UserRow, sqlx::Error> {
         name: row.try_get("name")?,
         ha1_md5: row.try_get("ha1_md5")?,
         ha1_sha256: row.try_get("ha1_sha256")?,
+        ha1_md5_with_realm: row.try_get("ha1_md5_with_realm")?,
+        ha1_sha256_with_realm: row.try_get("ha1_sha256_with_realm")?,
         open_to_strangers: row.try_get("open_to_strangers")?,
         created_at_unix_ms: row.try_get("created_at_unix_ms")?,
     })

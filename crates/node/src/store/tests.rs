@@ -38,6 +38,8 @@ fn alice() -> UserRow {
         name: "alice".to_owned(),
         ha1_md5: "1".repeat(32),
         ha1_sha256: "2".repeat(64),
+        ha1_md5_with_realm: "3".repeat(32),
+        ha1_sha256_with_realm: "4".repeat(64),
         open_to_strangers: false,
         created_at_unix_ms: 7,
     }

@@ -1,0 +1,402 @@
+//! The running node: opens the data directory and the store, builds a [`Shard`] for each core, wires their events to the
+//! journal and to each other, and answers signals.
+//!
+//! ```text
+//!   sockets ⇄ shard 0..n ── Commit ──▶ journal ──▶ store
+//!                 ▲  └──── ToShard ──▶ shard m
+//!                 └─── committed() ───┘
+//!   SIGTERM, SIGHUP, control socket, admin listener, renewal, sweeping: one more thread, this one
+//! ```
+
+mod admin;
+mod certificates;
+mod listen;
+mod metrics;
+mod reload;
+mod run;
+mod settings;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant as StdInstant};
+
+use farspeak_net::{CertificateStore, Clock as NetClock, Listening, Net, Parts, ShardHandles, StartError};
+use farspeak_sansio::{Instant, Machine as _, Receive};
+use farspeak_sip::digest::Nonces;
+use farspeak_sip::endpoint::EndpointConfig;
+
+pub use certificates::{authority, is_clock_suspicious};
+
+use crate::accounts;
+use crate::config::{ConfigErrors, Loaded};
+use crate::data_dir::{DataDir, DataDirError, Lock};
+use crate::entropy::SystemRng;
+use crate::event::Event;
+use crate::journal::{Deliver, Journal};
+use crate::ladder_log::{LadderFile, Recorded};
+use crate::location::{Location, LocationConfig};
+use crate::shard::{Shard, ShardConfig};
+use crate::shared::{Clock, Keys, Shared, SharedParts};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Telemetry;
+use crate::throttle::Throttle;
+use crate::users::Users;
+use crate::wire::SipFraming;
+
+/// The machine that each core runs.
+type Node = Recorded<Shard>;
+
+/// A node that accepts connections.
+pub struct Server {
+    data: DataDir,
+    loaded: Loaded,
+    /// Where the configuration is read again from.
+    config_file: PathBuf,
+    telemetry: Telemetry,
+    clock: NetClock,
+    started: StdInstant,
+    shared: Arc<Shared>,
+    certificates: Arc<CertificateStore>,
+    net: Net<Node>,
+    journal: Journal,
+    admin: Option<std::net::TcpListener>,
+    control: std::os::unix::net::UnixListener,
+    summary: Summary,
+    _lock: Lock,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("summary", &self.summary).finish_non_exhaustive()
+    }
+}
+
+/// What an operator wants to know when the node is up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The domain served.
+    pub domain: String,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Whether the node has just been made: there was no store.
+    pub first_start: bool,
+    /// Where phones connect.
+    pub listening: Vec<Listening>,
+    /// Where metrics and health are.
+    pub admin: Option<SocketAddr>,
+    /// SHA-256 of the authority that phones have to trust; none with certificates from files.
+    pub authority_fingerprint: Option<String>,
+    /// SHA-256 of the server certificate.
+    pub certificate_fingerprint: String,
+    /// How many users there are.
+    pub users: usize,
+    /// How many registrations were taken over from before the restart.
+    pub restored: usize,
+    /// What was done differently than the defaults say, and why.
+    pub warnings: Vec<String>,
+}
+
+/// What [`Server::start`] works with.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The data directory. Made if it is not there.
+    pub data: DataDir,
+    /// The configuration.
+    pub loaded: Loaded,
+    /// Where a reload reads the configuration from; it may be absent.
+    pub config_file: PathBuf,
+    /// The log.
+    pub telemetry: Telemetry,
+}
+
+impl Server {
+    /// Starts everything. When it returns, phones can connect.
+    ///
+    /// # Errors
+    /// [`ServeError`] says what is in the way and what to do; nothing runs then.
+    pub fn start(options: ServerOptions) -> Result<Self, ServeError> {
+        let ServerOptions { data, loaded, config_file, telemetry } = options;
+        let config = &loaded.config;
+        data.create()?;
+        let lock = data.lock()?;
+        let mut rng = SystemRng::new();
+        let identities = certificates::identities(config, &data)?;
+        let mut store = Store::open(data.path(), config.store.durability)?;
+        let first_start = store.meta("realm")?.is_none();
+        let realm = accounts::realm(&mut store, &config.domain.name)?;
+        let keys = Keys {
+            flow_token: key(&mut store, "key.flow_token", &mut rng)?,
+            branch: key(&mut store, "key.branch", &mut rng)?,
+        };
+
+        let clock = NetClock::start();
+        let wall = Clock { unix_at_origin_ms: clock.unix_at_origin_ms() };
+        let users = Users::new(&realm, &mut rng);
+        for user in accounts::load(&mut store)? {
+            users.insert(user);
+        }
+        let shared = Shared::new(SharedParts {
+            location: Location::new(LocationConfig::default()),
+            users,
+            throttle: Throttle::new(settings::throttle(config)),
+            nonces: Nonces::new(rng.key(), settings::nonces(config)),
+            keys,
+            clock: wall,
+            settings: settings::settings(config, &[]),
+        });
+        let (rows, newest) = store.bindings(wall.unix_ms(clock.now()))?;
+        let suffix = format!("@{}", shared.settings().domain.name());
+        let known = |aor: &str| aor.strip_suffix(&suffix).is_some_and(|name| shared.users.get(name).is_some());
+        let rows = rows.into_iter().filter(|row| known(&row.aor));
+        let restored = shared.location.restore(clock.now(), wall, newest, rows);
+        store.purge(wall.unix_ms(clock.now()))?;
+
+        let admin = bind_admin(config.admin.listen)?;
+        let control = bind_control(&data)?;
+        let ladder = match &config.log.ladder {
+            Some(path) => Some(LadderFile::open(path).map_err(|error| {
+                ServeError::Other(format!("cannot write the ladder log {}: {error} (log.ladder)", path.display()))
+            })?),
+            None => None,
+        };
+
+        let ways: Arc<OnceLock<ShardHandles<Node>>> = Arc::default();
+        let journal = Journal::start(store, deliver(Arc::clone(&ways)))
+            .map_err(|error| ServeError::Other(format!("cannot start the journal: {error}")))?;
+        let certificates = CertificateStore::new(identities);
+        let mut warnings = Vec::new();
+        let mut plan = listen::Plan::new(&loaded);
+        let net = loop {
+            let mut net_config = settings::net(config);
+            net_config.listeners = plan.listeners(&certificates)?;
+            let build = builder(&shared, &journal, ladder.clone(), wall, &loaded);
+            match farspeak_net::start(net_config, clock, build) {
+                Ok(net) => break net,
+                Err(StartError::Bind(error)) => match plan.give_way(&error) {
+                    Some(warning) => warnings.push(warning),
+                    None => return Err(ServeError::Listen(error.to_string())),
+                },
+                Err(error) => return Err(ServeError::Other(error.to_string())),
+            }
+        };
+        let _ = ways.set(net.handles().clone()); // set once, here
+        shared.replace_settings(settings::settings(config, net.listening()));
+
+        let current = certificates.current();
+        if certificates::ends_soon(config, &current) {
+            warnings.push("the certificate ends within two weeks: renew it, then `farspeak reload`".to_owned());
+        }
+        let authority_fingerprint = match config.certificate.chain {
+            Some(_) => None,
+            None => Some(authority(config, &data)?.fingerprint()),
+        };
+        let summary = Summary {
+            domain: config.domain.name.clone(),
+            data: data.path().to_owned(),
+            first_start,
+            listening: net.listening().to_vec(),
+            admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
+            authority_fingerprint,
+            certificate_fingerprint: current.first().map(farspeak_net::Identity::fingerprint).unwrap_or_default(),
+            users: shared.users.len(),
+            restored,
+            warnings,
+        };
+        Ok(Self {
+            data,
+            loaded,
+            config_file,
+            telemetry,
+            clock,
+            started: StdInstant::now(),
+            shared,
+            certificates,
+            net,
+            journal,
+            admin,
+            control,
+            summary,
+            _lock: lock,
+        })
+    }
+
+    /// What an operator wants to know.
+    pub const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Works until SIGTERM or SIGINT, then finishes what is under way, for at most `node.drain`, and ends.
+    ///
+    /// # Errors
+    /// The system refuses what the admin thread needs.
+    pub fn run(self) -> Result<(), ServeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ServeError::Other(format!("cannot start the admin thread: {error}")))?;
+        let local = tokio::task::LocalSet::new();
+        let state = runtime.block_on(local.run_until(run::until_stopped(self)))?;
+        drop((local, runtime));
+        state.stop();
+        Ok(())
+    }
+
+    fn stop(self) {
+        let drain = self.loaded.config.node.drain;
+        let stopped = self.net.stop(drain);
+        if stopped.panicked {
+            tracing::error!("a shard had died before the node was stopped: please report it");
+        } else if !stopped.finished {
+            tracing::warn!("stopped with transactions in flight: they did not end within node.drain");
+        }
+        let _ = std::fs::remove_file(self.data.control_socket()); // the next start removes it as well
+        match self.journal.stop().map(Store::close) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::error!("{error}"),
+            None => tracing::error!("the journal had died before the node was stopped: please report it"),
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Makes the parts of one shard, on its thread.
+fn builder(
+    shared: &Arc<Shared>,
+    journal: &Journal,
+    ladder: Option<LadderFile>,
+    wall: Clock,
+    loaded: &Loaded,
+) -> impl Fn(farspeak_net::Birth<Node>) -> Parts<Node, SipFraming> + Send + Sync + 'static {
+    let (shared, journal) = (Arc::clone(shared), journal.handle().clone());
+    let max_transactions = loaded.config.limits.max_transactions;
+    move |birth| {
+        let mut endpoint = EndpointConfig::default();
+        endpoint.max_transactions = max_transactions;
+        let rng = Box::new(SystemRng::new());
+        let shard = Shard::new(ShardConfig { id: birth.shard, shared: Arc::clone(&shared), rng, endpoint });
+        let framing = SipFraming::new(shared.settings().limits.clone());
+        let journal = journal.clone();
+        let machine = Recorded::new(shard, ladder.clone(), wall);
+        Parts::new(machine, framing, move |context, machine, now, event| match event {
+            Event::Commit { ticket, changes } => {
+                if let Err(error) = journal.commit(context.shard(), ticket, changes) {
+                    machine.at(now).committed(now, ticket, Err(error));
+                }
+            }
+            Event::ToShard { shard, flow, bytes } => {
+                if let Some(handle) = context.handles().get(shard) {
+                    // A full queue loses it, as a datagram would be: the sender repeats.
+                    let _ = handle.run(move |machine, now| {
+                        machine.handle_receive(now, Receive { flow, bytes: &bytes });
+                    });
+                }
+            }
+            Event::CloseFlow { flow } => context.close(flow),
+        })
+        .on_stop(|_, _| (), |machine| machine.inner().is_idle())
+    }
+}
+
+/// Brings the journal's outcomes to the shards that wait for them.
+fn deliver(ways: Arc<OnceLock<ShardHandles<Node>>>) -> Deliver {
+    Box::new(move |shard, outcomes| {
+        // No shard can have asked before it existed.
+        if let Some(handle) = ways.wait().get(shard) {
+            // A shard that has stopped has nobody to answer.
+            let _ = handle.run_blocking(move |machine: &mut Node, now: Instant| {
+                for (ticket, result) in outcomes {
+                    machine.at(now).committed(now, ticket, result);
+                }
+            });
+        }
+    })
+}
+
+fn key(store: &mut Store, name: &str, rng: &mut SystemRng) -> Result<[u8; 16], ServeError> {
+    let kept = store.meta_or_insert(name, &rng.key::<16>())?;
+    kept.try_into()
+        .map_err(|_| ServeError::Other(format!("the store holds a {name} of the wrong length: restore a backup")))
+}
+
+fn bind_admin(address: Option<SocketAddr>) -> Result<Option<std::net::TcpListener>, ServeError> {
+    let Some(address) = address else { return Ok(None) };
+    let fail = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => match farspeak_net::port_owner(farspeak_sansio::Transport::Tcp, address) {
+                Some(owner) => format!("the port is taken by {owner}"),
+                None => "the port is taken by another process".to_owned(),
+            },
+            _ => error.to_string(),
+        };
+        ServeError::Listen(format!("cannot listen on {address} for metrics: {hint}; choose another with admin.listen"))
+    };
+    let listener = std::net::TcpListener::bind(address).map_err(fail)?;
+    listener.set_nonblocking(true).map_err(fail)?;
+    Ok(Some(listener))
+}
+
+/// The lock on the data directory is ours: a socket that is there belongs to nobody.
+fn bind_control(data: &DataDir) -> Result<std::os::unix::net::UnixListener, ServeError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = data.control_socket();
+    let fail =
+        |error: io::Error| ServeError::Other(format!("cannot make the control socket {}: {error}", path.display()));
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(&path).map_err(fail)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    listener.set_nonblocking(true).map_err(fail)?;
+    Ok(listener)
+}
+
+/// How often expired registrations are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Why a node does not run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The configuration is wrong.
+    Config(ConfigErrors),
+    /// A certificate or key cannot be used.
+    Certificate(String),
+    /// The data directory cannot be used.
+    Data(DataDirError),
+    /// The store cannot be used.
+    Store(StoreError),
+    /// A port is not to be had.
+    Listen(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(errors) => errors.fmt(f),
+            Self::Data(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Certificate(text) | Self::Listen(text) | Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<DataDirError> for ServeError {
+    fn from(error: DataDirError) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

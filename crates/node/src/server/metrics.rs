@@ -1,0 +1,192 @@
+//! What the node says about itself: Prometheus text, health, and the answer to `farspeak status`.
+
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::run::State;
+use super::{Node, certificates};
+use crate::shard::ShardCounts;
+
+/// What every shard holds, asked of each; a shard that does not answer in time is missing.
+async fn shard_counts(state: &State) -> Vec<Option<ShardCounts>> {
+    let handles = state.borrow().net.handles().clone();
+    let mut counts = Vec::new();
+    for handle in handles.iter() {
+        let answer = handle.query(|machine: &mut Node, _| machine.inner().counts());
+        counts.push(tokio::time::timeout(SHARD_PATIENCE, answer).await.ok().and_then(Result::ok));
+    }
+    counts
+}
+
+/// Whether every shard and the store still answer.
+pub(super) async fn health(state: &State) -> Result<(), String> {
+    let counts = shard_counts(state).await;
+    match counts.iter().position(Option::is_none) {
+        Some(shard) => Err(format!("shard {shard} does not answer")),
+        None => Ok(()),
+    }
+}
+
+/// The answer to `farspeak status`.
+pub(super) async fn status(state: &State) -> Value {
+    let counts = shard_counts(state).await;
+    let server = state.borrow();
+    let sum = |of: fn(&ShardCounts) -> usize| counts.iter().flatten().map(of).sum::<usize>();
+    let counters = &server.shared.counters;
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let listening: Vec<Value> = server
+        .net
+        .listening()
+        .iter()
+        .map(|listener| json!({"transport": listener.transport.as_str(), "address": listener.address.to_string()}))
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_s": server.started.elapsed().as_secs(),
+        "domain": server.loaded.config.domain.name,
+        "data": server.data.path(),
+        "config": server.loaded.file,
+        "listening": listening,
+        "admin": server.summary.admin,
+        "certificate": {
+            "fingerprint": server.certificates.current().first().map(farspeak_net::Identity::fingerprint),
+            "ends_unix": ends_unix(state),
+            "self_made": server.loaded.config.certificate.chain.is_none(),
+        },
+        "users": server.shared.users.len(),
+        "registrations": server.shared.location.len(),
+        "connections": net_total(state, "connections"),
+        "transactions": sum(|counts| counts.transactions),
+        "requests_in_progress": sum(|counts| counts.contexts),
+        "calls": get(&counters.calls),
+        "calls_answered": get(&counters.answered),
+        "refused": get(&counters.refused),
+        "shards": counts.len(),
+        "shards_silent": counts.iter().filter(|counts| counts.is_none()).count(),
+        "server": server.way_in(),
+    })
+}
+
+fn ends_unix(state: &State) -> Option<u64> {
+    let end = certificates::earliest_end(&state.borrow().certificates.current())?;
+    end.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+fn net_total(state: &State, name: &str) -> i64 {
+    let counters = state.borrow().net.counters();
+    let of_shard =
+        |list: Vec<(&str, &str, i64)>| list.into_iter().find(|(known, ..)| *known == name).map_or(0, |it| it.2);
+    counters.iter().map(|counters| of_shard(counters.list())).sum()
+}
+
+/// The Prometheus text format, version 0.0.4.
+pub(super) async fn prometheus(state: &State) -> String {
+    let counts = shard_counts(state).await;
+    let mut out = Exposition::default();
+    let server = state.borrow();
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    out.family("farspeak_build_info", "gauge", "Which version runs.");
+    out.sample("farspeak_build_info", &version, 1);
+    let started =
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(server.started.elapsed());
+    out.single(
+        "farspeak_start_time_seconds",
+        "gauge",
+        "When the node started, in seconds since 1970.",
+        started.as_secs(),
+    );
+    out.single("farspeak_users", "gauge", "Users.", server.shared.users.len());
+    out.single("farspeak_registrations", "gauge", "Phones registered.", server.shared.location.len());
+    if let Some(end) = ends_unix(state) {
+        out.single(
+            "farspeak_certificate_end_seconds",
+            "gauge",
+            "When the certificate ends, in seconds since 1970.",
+            end,
+        );
+    }
+
+    let counters = &server.shared.counters;
+    let of_node: [(&str, &str, &AtomicU64); 10] = [
+        ("requests", "Requests accepted for processing.", &counters.requests),
+        ("forwarded", "Branches on which a request was forwarded.", &counters.forwarded),
+        ("calls", "Calls forwarded at least once.", &counters.calls),
+        ("calls_answered", "Calls answered.", &counters.answered),
+        ("registered", "REGISTER requests that ended with 200.", &counters.registrations),
+        ("refused", "Requests refused for want of valid credentials.", &counters.refused),
+        ("malformed", "Messages that could not be parsed.", &counters.malformed),
+        ("dropped", "Messages dropped without an answer.", &counters.dropped),
+        ("loops", "Requests that went in circles.", &counters.loops),
+        ("overloaded", "Requests refused because a table was full.", &counters.overloaded),
+    ];
+    for (name, help, counter) in of_node {
+        out.single(&format!("farspeak_{name}_total"), "counter", help, counter.load(Ordering::Relaxed));
+    }
+    let journal = server.journal.handle().counters();
+    let of_journal: [(&str, &str, &AtomicU64); 4] = [
+        ("commits", "Registrations written to the store.", &journal.commits),
+        ("rows", "Rows written to the store.", &journal.rows),
+        ("batches", "Transactions that it took.", &journal.batches),
+        ("failures", "Registrations that could not be written.", &journal.failures),
+    ];
+    for (name, help, counter) in of_journal {
+        out.single(&format!("farspeak_journal_{name}_total"), "counter", help, counter.load(Ordering::Relaxed));
+    }
+    let waiting = journal.waiting.load(Ordering::Relaxed);
+    out.single("farspeak_journal_waiting", "gauge", "Registrations that wait for the store now.", waiting);
+
+    let of_shard: [(&str, &str, fn(&ShardCounts) -> usize); 4] = [
+        ("transactions", "Transactions held.", |counts| counts.transactions),
+        ("contexts", "Requests under way or lately answered.", |counts| counts.contexts),
+        ("branches", "Forwarded requests that wait for an answer.", |counts| counts.branches),
+        ("keep_alives", "UDP phones whose NAT is kept open.", |counts| counts.keep_alives),
+    ];
+    for (name, help, of) in of_shard {
+        let name = format!("farspeak_shard_{name}");
+        out.family(&name, "gauge", help);
+        for (shard, counts) in counts.iter().enumerate() {
+            if let Some(counts) = counts {
+                out.sample(&name, &format!("shard=\"{shard}\""), of(counts));
+            }
+        }
+    }
+    let net: Vec<_> = server.net.counters().iter().map(|counters| counters.list()).collect();
+    for (index, (name, help, _)) in net.first().into_iter().flatten().enumerate() {
+        let gauge = matches!(*name, "connections" | "handshakes" | "queued_bytes");
+        let full = if gauge { format!("farspeak_net_{name}") } else { format!("farspeak_net_{name}_total") };
+        out.family(&full, if gauge { "gauge" } else { "counter" }, help);
+        for (shard, list) in net.iter().enumerate() {
+            out.sample(&full, &format!("shard=\"{shard}\""), list[index].2);
+        }
+    }
+    out.0
+}
+
+#[derive(Default)]
+struct Exposition(String);
+
+impl Exposition {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n"); // writing to a String cannot fail
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "{name} {value}")
+        } else {
+            writeln!(self.0, "{name}{{{labels}}} {value}")
+        };
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, "", value);
+    }
+}
+
+/// How long a shard may take to say what it holds.
+const SHARD_PATIENCE: Duration = Duration::from_secs(2);

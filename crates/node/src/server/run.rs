@@ -1,0 +1,172 @@
+//! The admin thread's life: signals, the control socket, the admin listener, and what has to be done once in a while.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{SWEEP, ServeError, Server, admin, metrics};
+use crate::control::{
+    Answer, Effect, Failure, FailureKind, MAX_REQUEST, Request, answer_line, perform_on_store, unix_ms,
+};
+use crate::store::StoreError;
+
+/// The server while it runs; handlers borrow it between awaits only.
+pub(super) type State = Rc<RefCell<Server>>;
+
+/// Serves until told to stop; gives the server back to be stopped.
+pub(super) async fn until_stopped(server: Server) -> Result<Server, ServeError> {
+    let refused = |error: std::io::Error| ServeError::Other(format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(refused)?;
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut renewal = interval(RENEWAL);
+    renewal.tick().await; // the first comes at once, and the start has just seen to it
+
+    let (admin, control) = (server.admin.as_ref().map(std::net::TcpListener::try_clone), server.control.try_clone());
+    let admin =
+        admin.transpose().and_then(|listener| listener.map(TcpListener::from_std).transpose()).map_err(refused)?;
+    let control = control.and_then(UnixListener::from_std).map_err(refused)?;
+    let state: State = Rc::new(RefCell::new(server));
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some(listener) = admin {
+        tasks.spawn_local(admin::serve(listener, Rc::clone(&state)));
+    }
+    tasks.spawn_local(serve_control(control, Rc::clone(&state)));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {
+                // What is wrong has been logged; the node goes on as it was.
+                let _ = state.borrow_mut().reload();
+            }
+            _ = sweep.tick() => {
+                let server = state.borrow();
+                server.shared.location.sweep(server.clock.now(), SWEEP_BUDGET);
+            }
+            _ = renewal.tick() => state.borrow().renew_certificates(),
+        }
+    }
+    tracing::info!("stopping: nothing new is accepted, what is under way may end");
+    tasks.shutdown().await;
+    // Every task that shared it has ended.
+    Rc::try_unwrap(state)
+        .map(RefCell::into_inner)
+        .map_err(|_| ServeError::Other("cannot stop in good order".to_owned()))
+}
+
+async fn serve_control(listener: UnixListener, state: State) {
+    let mut clients = tokio::task::JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                while clients.try_join_next().is_some() {}
+                clients.spawn_local(serve_client(stream, Rc::clone(&state)));
+            }
+            // Out of file descriptors: wait for some to be given back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn serve_client(mut stream: UnixStream, state: State) {
+    let mut line = String::new();
+    let (read, mut write) = stream.split();
+    let mut reader = BufReader::new(read.take(MAX_REQUEST));
+    if !matches!(timeout(CLIENT_PATIENCE, reader.read_line(&mut line)).await, Ok(Ok(1..))) {
+        return;
+    }
+    let answer = match Request::parse(&line) {
+        Ok(request) => perform(&request, &state).await,
+        Err(reason) => Err(Failure::new(FailureKind::Invalid, reason)),
+    };
+    // A client that has gone needs no answer.
+    let _ = timeout(CLIENT_PATIENCE, write.write_all(answer_line(&answer).as_bytes())).await;
+}
+
+async fn perform(request: &Request, state: &State) -> Answer {
+    match request {
+        Request::Status => Ok(metrics::status(state).await),
+        Request::Reload => state.borrow_mut().reload(),
+        users => state.borrow().change_users(users),
+    }
+}
+
+impl Server {
+    /// In the store first, then in the tables of the shards: what was answered survives.
+    fn change_users(&self, request: &Request) -> Answer {
+        let domain = self.shared.settings().domain.name().to_owned();
+        let (asked, of) = (request.clone(), domain.clone());
+        let outcome = self.journal.handle().with_store(move |store| perform_on_store(store, &of, &asked));
+        let (mut value, effect) = outcome.map_err(stopped)??;
+        match effect {
+            Effect::None => self.count_phones(&mut value),
+            Effect::Put(user) => drop(self.shared.users.insert(user)),
+            Effect::Renew(user) => {
+                let name = user.name.clone();
+                self.shared.users.insert(user);
+                self.forget_phones(&name)?;
+            }
+            Effect::Gone(name) => {
+                self.shared.users.remove(&name);
+                self.forget_phones(&name)?;
+            }
+        }
+        if value.get("password").is_some() {
+            value["server"] = self.way_in();
+        }
+        Ok(value)
+    }
+
+    /// A registration may have come in between the store's change and ours: remove both in memory and on disk.
+    fn forget_phones(&self, name: &str) -> Result<(), Failure> {
+        let aor = self.shared.settings().domain.aor_of_user(name);
+        let rows = self.shared.location.remove_all(self.clock.now(), &aor);
+        self.journal.handle().with_store(move |store| store.commit(&rows)).map_err(stopped)??;
+        Ok(())
+    }
+
+    fn count_phones(&self, value: &mut Value) {
+        let domain = self.shared.settings().domain.clone();
+        for user in value["users"].as_array_mut().into_iter().flatten() {
+            let name = user["name"].as_str().unwrap_or_default().to_owned();
+            let bindings = self.shared.location.bindings(self.clock.now(), &domain.aor_of_user(&name));
+            user["phones"] = json!(bindings.len());
+            user["reachable"] = json!(bindings.iter().filter(|binding| binding.is_reachable()).count());
+        }
+    }
+
+    /// What a phone has to be told besides name and password.
+    pub(super) fn way_in(&self) -> Value {
+        use farspeak_sansio::Transport;
+        let port = |transport| {
+            let listener = self.net.listening().iter().find(|listener| listener.transport == transport);
+            listener.map(|listener| listener.address.port())
+        };
+        let config = &self.loaded.config;
+        json!({
+            "domain": config.domain.name, "public_name": config.domain.public_name,
+            "tls_port": port(Transport::Tls), "wss_port": port(Transport::Wss),
+            "self_made_certificate": config.certificate.chain.is_none(), "unix_ms": unix_ms(),
+        })
+    }
+}
+
+fn stopped(error: StoreError) -> Failure {
+    Failure::new(FailureKind::Store, error.to_string())
+}
+
+/// Addresses looked at in one sweep: about a millisecond.
+const SWEEP_BUDGET: usize = 1000;
+/// How often the node's own certificates are looked at.
+const RENEWAL: Duration = Duration::from_secs(86_400 / 2);
+/// How long a client of the control socket may take.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);

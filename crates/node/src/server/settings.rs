@@ -1,0 +1,82 @@
+//! Turns the operator's configuration into the settings of each part.
+
+use farspeak_net::{Listening, NetConfig};
+use farspeak_sip::digest::NonceConfig;
+use farspeak_sip::message::Limits;
+
+use crate::authentication::AuthenticationConfig;
+use crate::config::Config;
+use crate::domain::Domain;
+use crate::registrar::RegistrarConfig;
+use crate::shared::{ProxyConfig, Settings};
+use crate::throttle::ThrottleConfig;
+
+/// What shards read; can be exchanged while they run.
+pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
+    let mut domain = Domain::new(&config.domain.name);
+    for alias in config.domain.aliases.iter().chain(&config.domain.public_name) {
+        domain = domain.with_alias(alias);
+    }
+    for listener in listening {
+        domain = domain.with_listener(listener.transport, listener.address);
+    }
+    let mut proxy = ProxyConfig::default();
+    proxy.max_targets = config.proxy.max_targets;
+    proxy.serial_ring = config.proxy.serial_ring;
+    proxy.timer_c = config.proxy.timer_c;
+    proxy.udp_keep_alive = config.proxy.udp_keep_alive;
+    let mut registrar = RegistrarConfig::default();
+    registrar.min_expires = config.registrar.min_expires;
+    registrar.default_expires = config.registrar.default_expires;
+    registrar.max_expires = config.registrar.max_expires;
+    registrar.max_contacts = config.registrar.max_contacts;
+    let mut authentication = AuthenticationConfig::default();
+    authentication.sha256_only = config.auth.sha256_only;
+    Settings {
+        domain,
+        public_name: config.domain.public_name.clone(),
+        proxy,
+        registrar,
+        authentication,
+        limits: limits(config),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_message: config.limits.max_message,
+        max_header_bytes: config.limits.max_header_bytes,
+        max_headers: config.limits.max_headers,
+        ..Limits::default()
+    }
+}
+
+pub(super) fn throttle(config: &Config) -> ThrottleConfig {
+    let mut throttle = ThrottleConfig::default();
+    throttle.free_failures = config.throttle.free_failures;
+    throttle.cut_off_failures = config.throttle.cut_off_failures;
+    throttle.max_penalty = config.throttle.max_penalty;
+    throttle.heal = config.throttle.heal;
+    throttle.flood_burst = config.throttle.flood_burst;
+    throttle.flood_rate = config.throttle.flood_rate;
+    throttle
+}
+
+pub(super) fn nonces(config: &Config) -> NonceConfig {
+    let mut nonces = NonceConfig::default();
+    nonces.lifetime = config.auth.nonce_lifetime;
+    nonces
+}
+
+/// Sockets and their bounds, without the listeners.
+pub(super) fn net(config: &Config) -> NetConfig {
+    let mut net = NetConfig::default();
+    if config.node.shards > 0 {
+        net.shards = config.node.shards;
+    }
+    net.stream.max_connections = config.limits.max_connections;
+    net.stream.max_connections_per_source = config.limits.max_connections_per_source;
+    net.stream.write_queue = config.limits.write_queue;
+    net.stream.websocket_message = config.limits.max_message;
+    net
+}
