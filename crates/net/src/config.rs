@@ -136,8 +136,11 @@ pub struct StreamConfig {
     pub message_timeout: Duration,
     /// How long a peer may take nothing of what waits for it. Default 20 s.
     pub write_timeout: Duration,
-    /// Most bytes that wait for one peer. Default 256 KiB. One message more and the connection is cut.
+    /// Most bytes that wait for one peer. Default 1 MiB. One message more and the connection is cut.
     pub write_queue: usize,
+    /// Most bytes that wait for all peers of one shard. Default 256 MiB. Beyond it a message for a peer for whom more
+    /// than 16 KiB wait already cuts that connection.
+    pub write_queues: usize,
     /// Silence of the peer after which we send a CRLF, which it ignores (RFC 3261 §7.5), to keep NATs open; not on
     /// WebSocket. Default 90 s.
     pub keep_alive: Duration,
@@ -170,7 +173,8 @@ impl Default for StreamConfig {
             first_message_timeout: Duration::from_secs(30),
             message_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(20),
-            write_queue: 256 << 10,
+            write_queue: 1 << 20,
+            write_queues: 256 << 20,
             keep_alive: Duration::from_secs(90),
             websocket_ping: Duration::from_secs(25),
             websocket_silence: Duration::from_secs(60),

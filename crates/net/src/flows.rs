@@ -13,7 +13,7 @@ use std::task::Waker;
 
 use farspeak_sansio::{Flow, FlowId, Instant, Transport};
 
-use crate::Counters;
+use crate::{Counters, StreamConfig};
 
 pub(crate) type SharedFlows = Rc<RefCell<Flows>>;
 
@@ -25,11 +25,16 @@ pub(crate) struct Flows {
     by_remote: HashMap<(Transport, SocketAddr), FlowId>,
     first_generation: u32,
     write_queue: usize,
+    write_queues: usize,
+    /// Bytes in all queues.
+    queued: usize,
     counters: Arc<Counters>,
 }
 
 struct Slot {
     generation: u32,
+    /// When the task wants to look at its timeouts. Here, so that a sweep reads one array.
+    deadline: Instant,
     connection: Option<Box<Connection>>,
 }
 
@@ -39,7 +44,6 @@ struct Connection {
     queue: VecDeque<Arc<[u8]>>,
     queued: usize,
     waker: Option<Waker>,
-    deadline: Instant,
     ending: Ending,
     /// Which shards have sent on it, as bits: they hear when it is gone.
     users: u64,
@@ -67,33 +71,39 @@ pub(crate) struct Gone {
 
 impl Flows {
     /// `first_generation` differs from process to process: a handle kept in a journal is then dead, not another's.
-    pub(crate) fn new(shard: u8, first_generation: u32, write_queue: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(shard: u8, first_generation: u32, config: &StreamConfig, counters: Arc<Counters>) -> Self {
         Self {
             shard,
             slots: Vec::new(),
             free: Vec::new(),
             by_remote: HashMap::new(),
             first_generation,
-            write_queue,
+            write_queue: config.write_queue,
+            write_queues: config.write_queues,
+            queued: 0,
             counters,
         }
     }
 
     pub(crate) fn insert(&mut self, transport: Transport, local: SocketAddr, remote: SocketAddr) -> Flow {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: self.first_generation, connection: None });
+            self.slots.push(Slot {
+                generation: self.first_generation,
+                deadline: Instant::FAR_FUTURE,
+                connection: None,
+            });
             (self.slots.len() - 1) as u32
         });
         let entry = &mut self.slots[slot as usize];
         let id = FlowId::new(self.shard, slot, entry.generation);
         entry.generation = id.generation(); // never 0
+        entry.deadline = Instant::FAR_FUTURE;
         let flow = Flow { id, transport, local, remote };
         entry.connection = Some(Box::new(Connection {
             flow,
             queue: VecDeque::new(),
             queued: 0,
             waker: None,
-            deadline: Instant::FAR_FUTURE,
             ending: Ending::No,
             users: 1 << self.shard,
             asked_as: None,
@@ -111,6 +121,7 @@ impl Flows {
         if self.by_remote.get(&key) == Some(&id) {
             self.by_remote.remove(&key);
         }
+        self.queued -= connection.queued;
         self.counters.queued_bytes.add(-(connection.queued as i64));
         Some(Gone { flow: connection.flow, asked_as: connection.asked_as, users: connection.users })
     }
@@ -126,7 +137,7 @@ impl Flows {
     /// Queues a message from the machine of shard `from`; false if the flow is dead. A message too many for the peer's
     /// queue cuts the connection, whose end is then reported like any other.
     pub(crate) fn send(&mut self, flow: &Flow, from: u8, bytes: Arc<[u8]>) -> bool {
-        let limit = self.write_queue;
+        let (limit, all_full) = (self.write_queue, self.queued + bytes.len() > self.write_queues);
         let Some(connection) = self.get(flow.id) else { return false };
         if connection.flow.transport != flow.transport || connection.flow.remote != flow.remote {
             return false;
@@ -136,17 +147,16 @@ impl Flows {
             return true;
         }
         let length = bytes.len();
-        if connection.queued + length > limit {
-            connection.ending = Ending::Cut;
-        } else {
-            connection.queued += length;
-            connection.queue.push_back(bytes);
-        }
-        let fits = connection.ending != Ending::Cut;
         connection.wake();
-        if fits {
-            self.counters.queued_bytes.add(length as i64);
+        // When all queues together are full, those pay who have let much pile up.
+        if connection.queued + length > limit || all_full && connection.queued > SMALL_QUEUE {
+            connection.ending = Ending::Cut;
+            return true;
         }
+        connection.queued += length;
+        connection.queue.push_back(bytes);
+        self.queued += length;
+        self.counters.queued_bytes.add(length as i64);
         true
     }
 
@@ -184,6 +194,7 @@ impl Flows {
         if connection.queue.is_empty() {
             connection.queue = VecDeque::new(); // thousands of idle connections: no spare room
         }
+        self.queued -= bytes.len();
         self.counters.queued_bytes.add(-(bytes.len() as i64));
         Some(bytes)
     }
@@ -200,7 +211,7 @@ impl Flows {
     pub(crate) fn rest(&mut self, id: FlowId, waker: &Waker, deadline: Instant) {
         if let Some(connection) = self.get(id) {
             connection.waker = Some(waker.clone());
-            connection.deadline = deadline;
+            self.slots[id.slot() as usize].deadline = deadline;
         }
     }
 
@@ -222,9 +233,9 @@ impl Flows {
 
     /// Wakes every task whose deadline has come.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        for connection in self.live() {
-            if connection.deadline <= now {
-                connection.deadline = Instant::FAR_FUTURE;
+        for slot in self.slots.iter_mut().filter(|slot| slot.deadline <= now) {
+            slot.deadline = Instant::FAR_FUTURE;
+            if let Some(connection) = &mut slot.connection {
                 connection.wake();
             }
         }
@@ -248,12 +259,16 @@ impl Connection {
     }
 }
 
+/// What may wait for a peer even while all queues together are full.
+const SMALL_QUEUE: usize = 16 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn flows() -> (Flows, Flow) {
-        let mut flows = Flows::new(3, 0xff_ffff, 100, Arc::default());
+        let config = StreamConfig { write_queue: 100, ..StreamConfig::default() };
+        let mut flows = Flows::new(3, 0xff_ffff, &config, Arc::default());
         let local = "127.0.0.1:5061".parse().unwrap();
         let flow = flows.insert(Transport::Tls, local, "127.0.0.1:40000".parse().unwrap());
         (flows, flow)
@@ -284,6 +299,24 @@ mod tests {
         assert_eq!(flows.look(flow.id), Ending::No);
         assert!(flows.send(&flow, 3, Arc::from([0; 1])));
         assert_eq!(flows.look(flow.id), Ending::Cut);
+    }
+
+    #[test]
+    fn when_all_queues_are_full_the_longest_pay() {
+        let config = StreamConfig { write_queues: 40_000, ..StreamConfig::default() };
+        let mut flows = Flows::new(0, 1, &config, Arc::default());
+        let remote = |port| ([127, 0, 0, 1], port).into();
+        let [hoarder, modest] = [1, 2].map(|port| flows.insert(Transport::Tcp, remote(9), remote(port)));
+        for _ in 0..4 {
+            assert!(flows.send(&hoarder, 0, Arc::from([0; 10_000])));
+        }
+        flows.send(&modest, 0, Arc::from([0; 10_000]));
+        assert_eq!(flows.look(modest.id), Ending::No);
+        flows.send(&hoarder, 0, Arc::from([0; 10_000]));
+        assert_eq!(flows.look(hoarder.id), Ending::Cut);
+        flows.remove(hoarder.id);
+        flows.remove(modest.id);
+        assert_eq!((flows.queued, flows.counters.queued_bytes.get()), (0, 0));
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(crate) fn run<M: Machine + 'static, F: Framing>(setup: ShardSetup<M>, parts:
     if config.pin_cores {
         pin_to_core(usize::from(number));
     }
-    let flows = Flows::new(number, setup.first_generation, config.stream.write_queue, Arc::clone(&counters));
+    let flows = Flows::new(number, setup.first_generation, &config.stream, Arc::clone(&counters));
     let flows = Rc::new(RefCell::new(flows));
     let Parts { machine, framing, handler, stopping, is_idle } = parts;
     let context = ShardContext {
@@ -319,9 +319,9 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
             self.open(mail);
         }
         let finished = is_idle(&self.core.borrow().machine);
-        self.flows.borrow_mut().close_all();
         let goodbye = self.clock.now() + GOODBYE;
         while !self.flows.borrow().is_empty() && self.clock.now() < goodbye {
+            self.flows.borrow_mut().close_all(); // each time: a handshake may just have ended
             sleep(STOP_TICK).await;
         }
         finished

@@ -131,6 +131,7 @@ where
             return Poll::Ready(End::Reset);
         }
         if let (State::Closing, Poll::Ready(_)) = (&self.state, &written) {
+            self.pulse.waiting(now);
             // An error here only means that the peer was faster.
             if Pin::new(&mut self.io).poll_shutdown(context).is_ready() {
                 self.state = State::Lingering { until: now + LINGER };

@@ -99,6 +99,7 @@ pub(crate) async fn run<M: Machine + 'static, F: Framing>(shard: Rc<Shard<M, F>>
                 shard.datagram_failed(now, port.flow(local_towards(port.bound, remote), remote));
             }
         }
+        let mut more = true;
         for _ in 0..shard.config.udp.batch {
             let taken = port
                 .socket
@@ -108,11 +109,16 @@ pub(crate) async fn run<M: Machine + 'static, F: Framing>(shard: Rc<Shard<M, F>>
                     shard.counters.datagrams_received.increment();
                     take(&shard, now, port.flow(local, remote), &buffer[..length]);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    more = false;
+                    break;
+                }
                 Err(_) => {} // an earlier datagram came back: the error queue tells which
             }
         }
-        tokio::task::yield_now().await;
+        if more {
+            tokio::task::yield_now().await; // let others have their turn first
+        }
     }
 }
 
