@@ -204,6 +204,8 @@ pub struct Counts {
     pub client_invite: usize,
     /// Other client transactions alive, CANCELs included.
     pub client_non_invite: usize,
+    /// Requests whose final response is still to come: what a shutdown waits for.
+    pub unanswered: usize,
     /// Flows that transactions run over.
     pub flows: usize,
     /// Timers armed, outdated ones included.
@@ -435,6 +437,12 @@ fn is_live(table: &Table<Transaction>, key: &TimerKey) -> bool {
         Some(Transaction::Client(client)) => client.machine.wants(key.timer),
         None => false,
     }
+}
+
+/// Bounds for reading our own messages, which are longer than what came in by what was added to it.
+fn own_limits() -> Limits {
+    let bytes = 16 << 20;
+    Limits { max_message: bytes, max_header_bytes: bytes, max_headers: bytes, max_line: bytes }
 }
 
 impl Machine for Endpoint {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use farspeak_sansio::{Flow, FlowId, Instant};
 
 use super::{Action, Branch, ClientTx, Endpoint, Event, Transaction};
-use crate::message::{HeaderName, Limits, Message, Method};
+use crate::message::{HeaderName, Message, Method};
 use crate::timer::Timer;
 use crate::transaction::table::Slot;
 use crate::transaction::{client_invite, client_non_invite};
@@ -97,7 +97,7 @@ impl Endpoint {
             return ClientTx(u64::MAX);
         }
         let subject = match &self.ladder {
-            Some(_) => self.subject(Message::parse(&bytes, &own_limits()).ok().as_ref()),
+            Some(_) => self.subject(Message::parse(&bytes, &super::own_limits()).ok().as_ref()),
             None => Arc::default(),
         };
         self.start_client(now, flow, method, branch, bytes, subject, false)
@@ -299,7 +299,7 @@ impl Endpoint {
             return;
         }
         let Some(request) = client.request.as_deref() else { return };
-        let Ok(request) = Message::parse(request, &own_limits()) else { return };
+        let Ok(request) = Message::parse(request, &super::own_limits()) else { return };
         let to = response.and_then(|response| response.header(HeaderName::To));
         self.buffer.clear();
         write_follower(&request, &Method::Ack, to, None, &mut self.buffer);
@@ -313,7 +313,7 @@ impl Endpoint {
         let Some(Transaction::Client(client)) = self.table.get(slot) else { return };
         let (flow, reason) = (client.flow, client.cancel_reason.clone());
         let Some(request) = client.request.as_deref() else { return };
-        let Ok(request) = Message::parse(request, &own_limits()) else { return };
+        let Ok(request) = Message::parse(request, &super::own_limits()) else { return };
         let Some(branch) = request.via().ok().and_then(|via| via.branch().map(str::to_owned)) else { return };
         self.buffer.clear();
         write_follower(&request, &Method::Cancel, request.header(HeaderName::To), reason.as_deref(), &mut self.buffer);
@@ -348,12 +348,6 @@ fn write_follower(invite: &Message, method: &Method, to: Option<&str>, reason: O
     }
     line(&["Content-Length: 0"]);
     line(&[]);
-}
-
-/// Bounds for reading our own messages, which are longer than what came in by what was added to it.
-fn own_limits() -> Limits {
-    let bytes = 16 << 20;
-    Limits { max_message: bytes, max_header_bytes: bytes, max_headers: bytes, max_line: bytes }
 }
 
 fn step(machine: Machine, input: Input, wire: &super::Wire, actions: &mut Vec<Action>) -> Machine {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use farspeak_sansio::{Flow, Instant};
 
 use super::{Action, Endpoint, Event, ServerTx, Transaction};
-use crate::message::{Message, Method, ResponseBuilder, StatusCode};
+use crate::message::{Message, Method, ResponseBuilder, StatusCode, Via};
 use crate::timer::Timer;
-use crate::transaction::matching::{Matcher, Rule};
 use crate::transaction::table::{FlowKey, MatchKey, Slot};
 use crate::transaction::{routing, server_invite, server_non_invite};
 
@@ -27,6 +26,19 @@ pub(super) struct Server {
     /// A CANCEL that was answered here: the user hears nothing more of it.
     hidden: bool,
     pub(super) subject: Arc<str>,
+}
+
+/// A request that has arrived, and what its top Via says.
+struct Arrival {
+    flow: Flow,
+    /// Of the transaction that it belongs to or opens.
+    key: MatchKey,
+    /// What an ACK acknowledges and a CANCEL cancels.
+    invite: Option<Slot>,
+    /// Where responses go.
+    route: Flow,
+    /// The port to connect to once that has failed.
+    fallback: Option<u16>,
 }
 
 /// One of the two machines.
@@ -127,68 +139,83 @@ impl Endpoint {
 
     /// Finds the transaction of a request, or opens one (RFC 3261 §17.2.3).
     pub(super) fn handle_request(&mut self, now: Instant, flow: Flow, request: Message) {
-        let Some(rule) = Matcher::rule(&request) else {
-            self.counts.malformed += 1; // without a Via nobody can be answered
+        let Some(arrival) = self.read_arrival(flow, &request) else {
+            // Without a Via nobody can be answered, without CSeq an old client's request belongs to nothing.
+            self.counts.malformed += 1;
             return;
         };
-        // Handled by value: `request` is stamped below.
         match request.method() {
-            Some(Method::Ack) => self.handle_ack(now, flow, request, rule),
-            Some(Method::Cancel) => self.handle_cancel(now, flow, request, rule),
-            Some(method) => {
-                let method = method.clone();
-                self.open_server(now, flow, request, rule, &method);
+            Some(Method::Ack) => self.handle_ack(now, &arrival, request),
+            Some(Method::Cancel) => self.handle_cancel(now, &arrival, request),
+            _ => {
+                let opened = self.open_server(now, &arrival, request, true);
+                self.events.extend(opened.map(|(tx, request)| Event::Request { tx, flow, request }));
             }
-            None => {}
         }
     }
 
-    fn handle_ack(&mut self, now: Instant, flow: Flow, mut ack: Message, rule: Rule) {
-        let found = self.find_acked(&ack, rule);
+    /// Reads the top Via, once.
+    fn read_arrival(&mut self, flow: Flow, request: &Message) -> Option<Arrival> {
+        let via = request.via().ok()?;
+        let method = request.method()?;
+        let invite = match method {
+            Method::Ack => self.find_acked(request, &via),
+            Method::Cancel => {
+                let key = self.matcher.server(request, &via, &Method::Invite, None)?;
+                self.table.find(key)
+            }
+            _ => None,
+        };
+        Some(Arrival {
+            flow,
+            key: self.matcher.server(request, &via, method, None)?,
+            invite,
+            route: routing::response_route(&flow, &via, self.config.follow_maddr),
+            fallback: routing::fallback_port(&flow, &via),
+        })
+    }
+
+    /// The INVITE transaction that an ACK belongs to.
+    fn find_acked(&mut self, ack: &Message, via: &Via<'_>) -> Option<Slot> {
+        let key = self.matcher.server(ack, via, &Method::Invite, None)?;
+        let found = self.table.find(key);
+        if found.is_some() || via.rfc3261_branch().is_some() {
+            return found;
+        }
+        // RFC 2543: the INVITE had no To tag, the ACK has the one of our response.
+        let key = self.matcher.server(ack, via, &Method::Invite, Some(""))?;
+        let slot = self.table.find(key)?;
+        let Some(Transaction::Server(server)) = self.table.get(slot) else { return None };
+        let response = Message::parse(server.response.as_deref()?, &super::own_limits()).ok()?;
+        (response.to_tag() == ack.to_tag()).then_some(slot)
+    }
+
+    fn handle_ack(&mut self, now: Instant, arrival: &Arrival, mut ack: Message) {
+        let flow = arrival.flow;
         ack.stamp_source(flow.remote);
         let ack = Arc::new(ack);
-        match found {
+        match arrival.invite {
             Some(slot) => self.step_server(now, slot, Input::Ack, Some(Carried::Ack(flow, ack))),
             None => self.events.push_back(Event::Ack { flow, request: ack }),
         }
     }
 
-    /// The INVITE transaction that an ACK belongs to.
-    fn find_acked(&mut self, ack: &Message, rule: Rule) -> Option<Slot> {
-        let to_tag = ack.to_tag().unwrap_or_default();
-        let key = self.matcher.server(ack, rule, &Method::Invite, to_tag)?;
-        let found = self.table.find(key);
-        if rule == Rule::Branch || found.is_some() {
-            return found;
-        }
-        // RFC 2543: the INVITE had no To tag, the ACK has the one of our response.
-        let key = self.matcher.server(ack, rule, &Method::Invite, "")?;
-        let slot = self.table.find(key)?;
-        let Some(Transaction::Server(server)) = self.table.get(slot) else { return None };
-        let response = Message::parse(server.response.as_deref()?, &self.config.limits).ok()?;
-        (response.to_tag() == Some(to_tag)).then_some(slot)
-    }
-
     /// RFC 3261 §9.2: a CANCEL has a transaction of its own and acts upon that of its INVITE.
-    fn handle_cancel(&mut self, now: Instant, flow: Flow, request: Message, rule: Rule) {
-        let to_tag = request.to_tag().unwrap_or_default();
-        let key = self.matcher.server(&request, rule, &Method::Invite, to_tag);
-        let invite = key.and_then(|key| self.table.find(key));
+    fn handle_cancel(&mut self, now: Instant, arrival: &Arrival, request: Message) {
         // One that frees a transaction finds room always: there can be but one for each INVITE.
-        let bounded = invite.is_none();
-        let Some((tx, request)) = self.start_server(now, flow, request, rule, &Method::Cancel, bounded) else { return };
-        let Some(invite) = invite else {
-            self.events.push_back(Event::UnmatchedCancel { tx, flow, request });
+        let Some((tx, request)) = self.open_server(now, arrival, request, arrival.invite.is_none()) else { return };
+        let Some(invite) = arrival.invite else {
+            self.events.push_back(Event::UnmatchedCancel { tx, flow: arrival.flow, request });
             return;
         };
+        if let Some(Transaction::Server(server)) = self.table.get_mut(Slot::from_bits(tx.0)) {
+            server.hidden = true;
+        }
         // Whether there is still something to cancel or not, the answer is 200 (RFC 3261 §9.2).
         let tag = format!("{:016x}", self.matcher.tag(&request));
         self.buffer.clear();
         ResponseBuilder::new(&request, StatusCode::OK).to_tag(&tag).write(&mut self.buffer);
         let bytes: Arc<[u8]> = Arc::from(&self.buffer[..]);
-        if let Some(Transaction::Server(server)) = self.table.get_mut(Slot::from_bits(tx.0)) {
-            server.hidden = true;
-        }
         self.respond(now, tx, StatusCode::OK, bytes);
         let Some(Transaction::Server(server)) = self.table.get(invite) else { return };
         if server.machine.is_open() {
@@ -196,60 +223,50 @@ impl Endpoint {
         }
     }
 
-    fn open_server(&mut self, now: Instant, flow: Flow, request: Message, rule: Rule, method: &Method) {
-        if let Some((tx, request)) = self.start_server(now, flow, request, rule, method, true) {
-            self.events.push_back(Event::Request { tx, flow, request });
-        }
-    }
-
     /// Opens a server transaction; `None` if the request was a retransmission or found no room.
-    fn start_server(
+    fn open_server(
         &mut self,
         now: Instant,
-        flow: Flow,
+        arrival: &Arrival,
         mut request: Message,
-        rule: Rule,
-        method: &Method,
         bounded: bool,
     ) -> Option<(ServerTx, Arc<Message>)> {
-        let key = self.server_key(&request, rule, method)?;
-        if let Some(slot) = self.table.find(key) {
+        if let Some(slot) = self.table.find(arrival.key) {
             self.counts.retransmissions_absorbed += 1;
             self.step_server(now, slot, Input::Request, None);
             return None;
         }
+        let flow = arrival.flow;
         if bounded && self.is_full(&flow) {
             self.counts.refused += 1;
             self.refuse(now, &flow, &request, StatusCode::SERVICE_UNAVAILABLE, None);
             return None;
         }
         request.stamp_source(flow.remote);
-        let via = request.via().ok()?;
-        let route = routing::response_route(&flow, &via, self.config.follow_maddr);
-        let fallback = routing::fallback_port(&flow, &via);
         let subject = self.subject(Some(&request));
-        let request = Arc::new(request);
-        let wire = self.wire(&route);
+        let wire = self.wire(&arrival.route);
         let mut actions = std::mem::take(&mut self.actions);
-        let machine = if *method == Method::Invite {
+        let machine = if request.method() == Some(&Method::Invite) {
             self.counts.server_invite += 1;
             Machine::Invite(server_invite::State::start(&wire, &mut actions))
         } else {
             self.counts.server_non_invite += 1;
             Machine::NonInvite(server_non_invite::State::start(&wire, &mut actions))
         };
+        let request = Arc::new(request);
         let server = Server {
             machine,
-            route,
-            fallback,
+            route: arrival.route,
+            fallback: arrival.fallback,
             request: Some(Arc::clone(&request)),
             response: None,
             open: true,
             hidden: false,
             subject,
         };
-        let slot = self.table.insert(key, &flow, Transaction::Server(server));
+        let slot = self.table.insert(arrival.key, &flow, Transaction::Server(server));
         self.table.count_open(slot, true);
+        self.counts.unanswered += 1;
         for action in actions.drain(..) {
             // The other one is `ToUser`, which the caller does.
             if let Action::Arm(timer, after) = action {
@@ -264,15 +281,6 @@ impl Endpoint {
     fn is_full(&self, flow: &Flow) -> bool {
         self.table.len() >= self.config.max_transactions
             || self.table.open_on(FlowKey::of(flow)) as usize >= self.config.max_open_per_flow
-    }
-
-    fn server_key(&mut self, request: &Message, rule: Rule, method: &Method) -> Option<MatchKey> {
-        let to_tag = request.to_tag().unwrap_or_default();
-        let key = self.matcher.server(request, rule, method, to_tag);
-        if key.is_none() {
-            self.counts.malformed += 1;
-        }
-        key
     }
 
     /// Runs one step of a server transaction.
@@ -339,6 +347,7 @@ impl Endpoint {
         }
         if !after.is_open() && std::mem::take(&mut server.open) {
             self.table.count_open(slot, false);
+            self.counts.unanswered -= 1;
         }
         if after.is_terminated() {
             self.end_server(slot);

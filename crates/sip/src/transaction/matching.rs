@@ -6,7 +6,7 @@
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::table::MatchKey;
-use crate::message::{HeaderName, Message, Method};
+use crate::message::{HeaderName, Message, Method, Via};
 use std::hash::Hasher as _;
 
 /// Hashes what transactions are matched by. The buffer is kept between messages.
@@ -15,52 +15,37 @@ pub(crate) struct Matcher {
     buffer: Vec<u8>,
 }
 
-/// How a request is matched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rule {
-    /// By branch, sent-by and method (RFC 3261).
-    Branch,
-    /// By the fields of the request, for want of a branch (RFC 2543).
-    Fields,
-}
-
 impl Matcher {
     /// A matcher whose hashes nobody can foresee.
     pub(crate) fn new(seed: (u64, u64)) -> Self {
         Self { seed, buffer: Vec::with_capacity(512) }
     }
 
-    /// The rule that holds for the request, by its top Via. `None` without a usable one.
-    pub(crate) fn rule(request: &Message) -> Option<Rule> {
-        let branch = request.via().ok()?.rfc3261_branch();
-        Some(if branch.is_some() { Rule::Branch } else { Rule::Fields })
-    }
-
-    /// The key of the server transaction that the request belongs to or opens. The request's top Via must be as it
-    /// arrived, not yet stamped.
+    /// The key of the server transaction that the request belongs to or opens: by branch, sent-by and method if the
+    /// branch has the cookie, else by the fields of the request. `via` is its top Via as it arrived, not yet stamped.
     ///
     /// `method` is the request's own, except for ACK and CANCEL that look for their INVITE (§17.2.3, §9.2). `to_tag`
-    /// counts for [`Rule::Fields`] alone.
-    pub(crate) fn server(&mut self, request: &Message, rule: Rule, method: &Method, to_tag: &str) -> Option<MatchKey> {
-        let via = request.via().ok()?;
-        match rule {
-            Rule::Branch => {
-                let branch = via.branch().unwrap_or_default();
-                Some(self.hash(b's', method, &[branch, via.sent_by]))
-            }
-            Rule::Fields => {
-                let cseq = request.cseq().ok()?.number.to_string();
-                let parts = [
-                    request.request_uri().unwrap_or_default(),
-                    to_tag,
-                    request.from_tag().unwrap_or_default(),
-                    request.call_id().unwrap_or_default(),
-                    &cseq,
-                    request.header(HeaderName::Via).unwrap_or_default(),
-                ];
-                Some(self.hash(b'o', method, &parts))
-            }
+    /// stands for the request's own where it is given; it counts only without the cookie.
+    pub(crate) fn server(
+        &mut self,
+        request: &Message,
+        via: &Via<'_>,
+        method: &Method,
+        to_tag: Option<&str>,
+    ) -> Option<MatchKey> {
+        if let Some(branch) = via.rfc3261_branch() {
+            return Some(self.hash(b's', method, &[branch, via.sent_by]));
         }
+        let cseq = request.cseq().ok()?.number.to_string();
+        let parts = [
+            request.request_uri().unwrap_or_default(),
+            to_tag.or_else(|| request.to_tag()).unwrap_or_default(),
+            request.from_tag().unwrap_or_default(),
+            request.call_id().unwrap_or_default(),
+            &cseq,
+            request.header(HeaderName::Via).unwrap_or_default(),
+        ];
+        Some(self.hash(b'o', method, &parts))
     }
 
     /// The key of the client transaction with this branch and method.

@@ -76,7 +76,7 @@ fn acknowledges_every_retransmission_of_a_failure_and_tells_its_user_once() {
     let (_, branch) = bench.request(udp(), &Method::Invite);
     for _ in 0..3 {
         bench.receive(udp(), &response(486, "INVITE", &branch, "b"));
-        bench.now = bench.now + secs(1.0);
+        bench.now += secs(1.0);
     }
     let acks = bench.sent().iter().filter(|sent| sent.first_line().starts_with("ACK")).count();
     assert_eq!((acks, bench.event_names()), (3, vec!["Response 486".to_owned()]));
