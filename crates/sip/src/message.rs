@@ -50,6 +50,10 @@ pub struct Message {
     /// Start line and header fields, blank line included.
     head: String,
     start: Start,
+    /// The names that occur in `fields`, as [`HeaderName::bit`]s: most questions are about those that do not.
+    present: u128,
+    /// Those that occur more than once.
+    repeated: u128,
     fields: Vec<Field>,
     body: Box<[u8]>,
 }
@@ -164,12 +168,17 @@ impl Message {
 
     /// The value of the first header field of that name.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
-        self.fields.iter().find(|field| field.name == name).map(|field| &self.head[field.value()])
+        self.fields_named(name).iter().find(|field| field.name == name).map(|field| &self.head[field.value()])
     }
 
     /// The values of all header fields of that name, a comma list as one; see [`Self::values`] for its elements.
     pub fn headers(&self, name: HeaderName) -> impl Iterator<Item = &str> {
-        self.fields.iter().filter(move |field| field.name == name).map(|field| &self.head[field.value()])
+        self.fields_named(name).iter().filter(move |field| field.name == name).map(|field| &self.head[field.value()])
+    }
+
+    /// The fields to search for `name`: all, or none if there is none of that name.
+    fn fields_named(&self, name: HeaderName) -> &[Field] {
+        if self.present & name.bit() == 0 { &[] } else { &self.fields }
     }
 
     /// The value of the first header field of that name, in any case; for those that [`HeaderName`] does not know.

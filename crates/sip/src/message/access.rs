@@ -27,7 +27,7 @@ impl CSeq {
 impl Message {
     /// The elements of the comma lists of all header fields of that name, in order.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
-        Values { head: &self.head, fields: self.fields.iter(), name, list: None }
+        Values { head: &self.head, fields: self.fields_named(name).iter(), name, list: None }
     }
 
     /// The top Via.
@@ -200,9 +200,7 @@ impl Message {
     }
 
     fn at_most_one(&self, name: HeaderName) -> Result<Option<&str>, HeaderError> {
-        let mut values = self.headers(name);
-        let first = values.next();
-        if values.next().is_some() { Err(HeaderError::repeated(name)) } else { Ok(first) }
+        if self.repeated & name.bit() != 0 { Err(HeaderError::repeated(name)) } else { Ok(self.header(name)) }
     }
 
     fn number(&self, name: HeaderName) -> Result<Option<u32>, HeaderError> {

@@ -7,7 +7,7 @@ use super::{HeaderName, Message, Start, lex};
 /// Changes to a message, written out in one go. The message itself stays as it is.
 ///
 /// Values are written as given, except that a line break in them becomes a space: nothing can smuggle a line in.
-/// New lines carry the full name of their header field.
+/// New lines carry the full name of their header field; a name that is no token becomes `X-Unnamed`.
 #[derive(Clone, Debug)]
 pub struct Edit<'m> {
     message: &'m Message,
@@ -38,7 +38,7 @@ impl<'m> Edit<'m> {
             span: field.start as usize..field.end as usize,
             value: field.value(),
         }));
-        Self { message, request_uri: None, lines, text: String::new() }
+        Self { message, request_uri: None, lines, text: String::with_capacity(NEW_TEXT) }
     }
 
     /// Another Request-URI. Nothing happens to a response.
@@ -80,8 +80,8 @@ impl<'m> Edit<'m> {
         if end == value.len() {
             self.lines.remove(at);
         } else {
-            let rest = lex::trim_start(&value[end + 1..]).to_owned();
-            self.lines[at] = self.same_line(at, &rest);
+            let rest = value.len() - lex::trim_start(&value[end + 1..]).len()..value.len();
+            self.lines[at] = self.same_line(at, "", rest);
         }
         self
     }
@@ -90,16 +90,15 @@ impl<'m> Edit<'m> {
     pub fn replace_first_value(&mut self, name: HeaderName, value: &str) -> &mut Self {
         let Some(at) = self.position(name) else { return self.prepend(name, value) };
         let old = self.value(at);
-        let rest = &old[lex::element_end(old)..];
-        let text = if rest.is_empty() { value.to_owned() } else { format!("{value}{rest}") };
-        self.lines[at] = self.same_line(at, &text);
+        let rest = lex::element_end(old)..old.len();
+        self.lines[at] = self.same_line(at, value, rest);
         self
     }
 
     /// Leaves exactly one header field of that name, where the first one stood, else below all.
     pub fn set(&mut self, name: HeaderName, value: &str) -> &mut Self {
         let Some(at) = self.position(name) else { return self.append(name, value) };
-        self.lines[at] = self.same_line(at, value);
+        self.lines[at] = self.same_line(at, value, 0..0);
         let mut index = 0;
         self.lines.retain(|line| {
             index += 1;
@@ -181,37 +180,53 @@ impl<'m> Edit<'m> {
         &self.source(line)[line.value.clone()]
     }
 
-    /// The line at `at` with another value, its name and the white space after the colon as they were.
-    fn same_line(&mut self, at: usize, value: &str) -> Line {
-        let line = &self.lines[at];
-        let name = line.name;
-        let label = self.source(line)[line.span.start..line.value.start].to_owned();
-        // An empty value leaves nothing to tell white space from folding: begin afresh.
-        let label = if label.contains(['\r', '\n']) { format!("{}: ", name.as_str()) } else { label };
-        self.push_line(name, &label, value)
+    /// The line at `at` with another value: `value` and then that part of the old one. Its name and the white space
+    /// after the colon stay as they were.
+    fn same_line(&mut self, at: usize, value: &str, rest: Range<usize>) -> Line {
+        let Line { name, is_new, span, value: old } = self.lines[at].clone();
+        let start = self.text.len();
+        self.push_old(is_new, span.start..old.start);
+        let value_start = self.text.len();
+        push_clean(&mut self.text, lex::trim(value));
+        self.push_old(is_new, old.start + rest.start..old.start + rest.end);
+        self.end_line(name, start, value_start)
+    }
+
+    /// Appends part of an old line to the text.
+    fn push_old(&mut self, is_new: bool, range: Range<usize>) {
+        if is_new {
+            self.text.extend_from_within(range);
+        } else {
+            self.text.push_str(&self.message.head[range]);
+        }
     }
 
     fn new_line(&mut self, name: HeaderName, label: &str, value: &str) -> Line {
-        let label = if label.is_empty() { "X-Unnamed" } else { label };
-        let label: String =
-            label.chars().map(|c| if c.is_ascii() && lex::is_token_byte(c as u8) { c } else { '-' }).collect();
-        self.push_line(name, &format!("{label}: "), value)
-    }
-
-    fn push_line(&mut self, name: HeaderName, label: &str, value: &str) -> Line {
         let start = self.text.len();
-        self.text.push_str(label);
+        if label.is_empty() || !lex::is_token(label) {
+            self.text.push_str("X-Unnamed");
+        } else {
+            self.text.push_str(label);
+        }
+        self.text.push_str(": ");
         let value_start = self.text.len();
         push_clean(&mut self.text, lex::trim(value));
+        self.end_line(name, start, value_start)
+    }
+
+    fn end_line(&mut self, name: HeaderName, start: usize, value_start: usize) -> Line {
         let value_end = self.text.len();
         self.text.push_str("\r\n");
         Line { name, is_new: true, span: start..self.text.len(), value: value_start..value_end }
     }
 }
 
+/// Room for what a proxy adds: Via, Record-Route, Route, Request-URI and the like.
+const NEW_TEXT: usize = 512;
+
 /// Appends `value` with every CR and LF as a space.
 pub(super) fn push_clean(out: &mut String, value: &str) {
-    if value.contains(['\r', '\n']) {
+    if memchr::memchr2(b'\r', b'\n', value.as_bytes()).is_some() {
         out.extend(value.chars().map(|character| if matches!(character, '\r' | '\n') { ' ' } else { character }));
     } else {
         out.push_str(value);

@@ -20,6 +20,11 @@ macro_rules! header_names {
             /// Every known name.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// A bit of its own, for sets of names.
+            pub(crate) const fn bit(self) -> u128 {
+                1 << self as u8
+            }
+
             /// The full name as RFCs write it; `""` for [`Self::Other`].
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -131,10 +136,11 @@ impl HeaderName {
             if entry == 0 {
                 return Self::Other;
             }
-            let name = Self::ALL[usize::from(entry - 1)];
-            let spelling = if bytes.len() == 1 { name.compact().unwrap_or("") } else { name.as_str() };
-            if spelling.as_bytes().eq_ignore_ascii_case(bytes) {
-                return name;
+            let index = usize::from(entry - 1);
+            let spelling = if bytes.len() == 1 { COMPACT[index] } else { FULL[index] };
+            // Nearly everyone spells as the RFCs do.
+            if spelling == bytes || spelling.eq_ignore_ascii_case(bytes) {
+                return Self::ALL[index];
             }
             slot = (slot + 1) % TABLE_SIZE;
         }
@@ -146,6 +152,30 @@ impl fmt::Display for HeaderName {
         f.write_str(self.as_str())
     }
 }
+
+/// The names as bytes, by index in [`HeaderName::ALL`].
+static FULL: [&[u8]; HeaderName::ALL.len()] = {
+    let mut names: [&[u8]; HeaderName::ALL.len()] = [b""; HeaderName::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = HeaderName::ALL[index].as_str().as_bytes();
+        index += 1;
+    }
+    names
+};
+
+/// The compact names as bytes, by index in [`HeaderName::ALL`]; empty where there is none.
+static COMPACT: [&[u8]; HeaderName::ALL.len()] = {
+    let mut names: [&[u8]; HeaderName::ALL.len()] = [b""; HeaderName::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        if let Some(compact) = HeaderName::ALL[index].compact() {
+            names[index] = compact.as_bytes();
+        }
+        index += 1;
+    }
+    names
+};
 
 /// Slots of the lookup table: enough that most names are found at the first probe.
 const TABLE_SIZE: usize = 512;
@@ -177,6 +207,8 @@ const fn insert(table: &mut [u8; TABLE_SIZE], spelling: &[u8], index: usize) {
 const fn hash(length: usize, first: u8, last: u8) -> usize {
     (length * 37 + (first | 0x20) as usize * 11 + (last | 0x20) as usize * 101) % TABLE_SIZE
 }
+
+const _: () = assert!(HeaderName::ALL.len() < 128, "a set of names is 128 bits wide");
 
 #[cfg(test)]
 mod tests {

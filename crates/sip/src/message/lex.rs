@@ -70,6 +70,7 @@ const fn contains(set: &[u8], byte: u8) -> bool {
     false
 }
 
+#[inline]
 fn is(class: u8, byte: u8) -> bool {
     CLASS[usize::from(byte)] & class != 0
 }
@@ -82,9 +83,6 @@ pub(crate) fn is_space(byte: u8) -> bool {
     is(SPACE, byte)
 }
 
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    is(TOKEN, byte)
-}
 
 /// One or more token characters.
 pub(crate) fn is_token(text: &str) -> bool {
@@ -95,16 +93,11 @@ pub(crate) fn is_host(text: &str) -> bool {
     !text.is_empty() && all(HOST, text)
 }
 
-/// A parameter's value without quotes.
-fn is_value(text: &str) -> bool {
-    !text.is_empty() && all(VALUE, text)
-}
-
 /// `callid = word [ "@" word ]`.
 pub(crate) fn is_call_id(text: &str) -> bool {
     all(WORD, text)
-        && match text.split_once('@') {
-            Some((left, right)) => !left.is_empty() && !right.is_empty() && !right.contains('@'),
+        && match split_once(text, b'@') {
+            Some((left, right)) => !left.is_empty() && !right.is_empty() && find(right, b'@').is_none(),
             None => !text.is_empty(),
         }
 }
@@ -112,11 +105,6 @@ pub(crate) fn is_call_id(text: &str) -> bool {
 /// Characters of a user part, escapes well formed.
 pub(crate) fn is_user(text: &str) -> bool {
     escaped_all(USER, text)
-}
-
-/// Characters of a URI parameter, escapes well formed.
-pub(crate) fn is_uri_param(text: &str) -> bool {
-    escaped_all(PARAM, text)
 }
 
 /// Characters of the headers of a URI, escapes well formed.
@@ -146,15 +134,12 @@ pub(crate) fn trim(text: &str) -> &str {
     trim_start(trim_end(text))
 }
 
+#[inline]
 pub(crate) fn trim_start(text: &str) -> &str {
-    let bytes = text.as_bytes();
-    let mut start = 0;
-    while start < bytes.len() && is_space(bytes[start]) {
-        start += 1;
-    }
-    &text[start..]
+    &text[skip(SPACE, text.as_bytes(), 0)..]
 }
 
+#[inline]
 pub(crate) fn trim_end(text: &str) -> &str {
     let bytes = text.as_bytes();
     let mut end = bytes.len();
@@ -164,23 +149,32 @@ pub(crate) fn trim_end(text: &str) -> &str {
     &text[..end]
 }
 
-/// Splits at the first of `delimiter`, ends trimmed.
-pub(crate) fn split_once_trimmed(text: &str, delimiter: char) -> Option<(&str, &str)> {
-    text.split_once(delimiter).map(|(left, right)| (trim(left), trim(right)))
+/// Where `byte`, an ASCII character, first stands.
+pub(crate) fn find(text: &str, byte: u8) -> Option<usize> {
+    memchr::memchr(byte, text.as_bytes())
+}
+
+/// Splits at the first `delimiter`, an ASCII character.
+pub(crate) fn split_once(text: &str, delimiter: u8) -> Option<(&str, &str)> {
+    find(text, delimiter).map(|at| (&text[..at], &text[at + 1..]))
+}
+
+/// Splits before the first `delimiter`, an ASCII character; at the end if there is none.
+pub(crate) fn split_before(text: &str, delimiter: u8) -> (&str, &str) {
+    text.split_at(find(text, delimiter).unwrap_or(text.len()))
 }
 
 /// Where the quoted string that begins at `start` ends: the index after its closing quote.
 pub(crate) fn quoted_end(text: &str, start: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = start + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
         }
+        at += 2;
     }
-    None
 }
 
 /// The text of a quoted string, or of a token as it stands: quotes gone, `\x` read as `x`.
@@ -201,7 +195,7 @@ pub fn unquote(text: &str) -> Cow<'_, str> {
 
 /// Reads `%41` as `A`. What is not UTF-8 afterwards stays as it stands.
 pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
+    if find(text, b'%').is_none() {
         return Cow::Borrowed(text);
     }
     let bytes = text.as_bytes();
@@ -265,18 +259,16 @@ impl<'a> Iterator for List<'a> {
 pub(crate) fn element_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
+    while let Some(length) = memchr::memchr3(b',', b'"', b'<', &bytes[at..]) {
+        at += length;
+        let end = match bytes[at] {
             b',' => return at,
-            b'"' => match quoted_end(text, at) {
-                Some(end) => at = end,
-                None => return bytes.len(),
-            },
-            b'<' => match bytes[at..].iter().position(|byte| *byte == b'>') {
-                Some(length) => at += length + 1,
-                None => return bytes.len(),
-            },
-            _ => at += 1,
+            b'"' => quoted_end(text, at),
+            _ => memchr::memchr(b'>', &bytes[at..]).map(|length| at + length + 1),
+        };
+        match end {
+            Some(end) => at = end,
+            None => return bytes.len(),
         }
     }
     bytes.len()
@@ -297,12 +289,8 @@ impl<'a> Params<'a> {
         loop {
             match walk.step() {
                 Step::Param(name, value) => {
-                    let fine = is_token(name)
-                        && match value {
-                            Some(value) => value.starts_with('"') || is_value(value),
-                            None => true,
-                        };
-                    if !fine {
+                    // The walk stops at the first character that does not fit, so only emptiness is left to check.
+                    if name.is_empty() || value.is_some_and(str::is_empty) {
                         return None;
                     }
                 }
@@ -363,36 +351,87 @@ enum Step<'a> {
 
 impl<'a> Walk<'a> {
     fn step(&mut self) -> Step<'a> {
-        let text = trim_start(self.text);
-        if text.is_empty() {
+        let text = self.text;
+        let bytes = text.as_bytes();
+        let start = skip(SPACE, bytes, 0);
+        if start == bytes.len() {
             return Step::End;
         }
-        let Some(text) = text.strip_prefix(';') else { return Step::Broken };
-        let text = trim_start(text);
-        if text.is_empty() {
-            self.text = text;
+        if bytes[start] != b';' {
+            return Step::Broken;
+        }
+        let name_start = skip(SPACE, bytes, start + 1);
+        if name_start == bytes.len() {
+            self.text = "";
             return Step::End;
         }
-        let name_end = text.bytes().position(|byte| !is_token_byte(byte)).unwrap_or(text.len());
-        let (name, rest) = text.split_at(name_end);
-        let after = trim_start(rest);
-        let Some(after) = after.strip_prefix('=') else {
-            self.text = after;
+        let name_end = skip(TOKEN, bytes, name_start);
+        let name = &text[name_start..name_end];
+        let equals = skip(SPACE, bytes, name_end);
+        if bytes.get(equals) != Some(&b'=') {
+            self.text = &text[equals..];
             return Step::Param(name, None);
-        };
-        let after = trim_start(after);
-        let value_end = if after.starts_with('"') {
-            match quoted_end(after, 0) {
+        }
+        let value_start = skip(SPACE, bytes, equals + 1);
+        let value_end = if bytes.get(value_start) == Some(&b'"') {
+            match quoted_end(text, value_start) {
                 Some(end) => end,
                 None => return Step::Broken,
             }
         } else {
-            after.bytes().position(|byte| !is(VALUE, byte)).unwrap_or(after.len())
+            skip(VALUE, bytes, value_start)
         };
-        let (value, rest) = after.split_at(value_end);
-        self.text = rest;
-        Step::Param(name, Some(value))
+        self.text = &text[value_end..];
+        Step::Param(name, Some(&text[value_start..value_end]))
     }
+}
+
+/// The first index from `at` on that belongs to no white space.
+pub(crate) fn skip_space(bytes: &[u8], at: usize) -> usize {
+    skip(SPACE, bytes, at)
+}
+
+/// The same for token characters.
+pub(crate) fn skip_token(bytes: &[u8], at: usize) -> usize {
+    skip(TOKEN, bytes, at)
+}
+
+/// The same for a user part without escapes.
+pub(crate) fn skip_user(bytes: &[u8], at: usize) -> usize {
+    skip(USER, bytes, at)
+}
+
+/// The same for a host without brackets.
+pub(crate) fn skip_host(bytes: &[u8], at: usize) -> usize {
+    skip(HOST, bytes, at)
+}
+
+/// The same for digits.
+pub(crate) fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && bytes[at].is_ascii_digit() {
+        at += 1;
+    }
+    at
+}
+
+/// The same for a URI parameter's name or value, escapes included.
+pub(crate) fn skip_uri_param(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        at = skip(PARAM, bytes, at);
+        if escape_at(bytes, at).is_none() {
+            return at;
+        }
+        at += 3;
+    }
+}
+
+/// The first index from `at` on whose byte is not of `class`.
+#[inline]
+fn skip(class: u8, bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && is(class, bytes[at]) {
+        at += 1;
+    }
+    at
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl<'a> NameAddr<'a> {
             (Some(display), lex::trim_start(rest))
         } else {
             // A bracket after a semicolon is inside a parameter: `sip:a@b;+sip.instance="<urn:…>"`.
-            let at = text.find(['<', ';', '"']).unwrap_or(text.len());
+            let at = memchr::memchr3(b'<', b';', b'"', text.as_bytes()).unwrap_or(text.len());
             match text.as_bytes().get(at) {
                 Some(b'<') => {
                     let (display, rest) = text.split_at(at);
@@ -44,10 +44,10 @@ impl<'a> NameAddr<'a> {
             }
         };
         // Unquoted, a comma would have split the list.
-        if display.is_some_and(|display| !display.starts_with('"') && display.contains(',')) {
+        if display.is_some_and(|display| !display.starts_with('"') && lex::find(display, b',').is_some()) {
             return None;
         }
-        let (uri_text, params) = rest.strip_prefix('<')?.split_once('>')?;
+        let (uri_text, params) = lex::split_once(rest.strip_prefix('<')?, b'>')?;
         Self::with_uri(display, uri_text, params)
     }
 
@@ -55,20 +55,20 @@ impl<'a> NameAddr<'a> {
     fn read_without_brackets(text: &'a str, uri_end: usize) -> Option<Self> {
         let (uri_text, params) = text.split_at(uri_end);
         let uri_text = lex::trim_end(uri_text);
-        if uri_text.contains([',', '?']) {
+        if memchr::memchr2(b',', b'?', uri_text.as_bytes()).is_some() {
             return None;
         }
         Self::with_uri(None, uri_text, params)
     }
 
     fn with_uri(display: Option<&'a str>, uri_text: &'a str, params: &'a str) -> Option<Self> {
-        if uri_text.is_empty() || uri_text.bytes().any(lex::is_space) {
+        if uri_text.is_empty() {
             return None;
         }
         Some(Self { display, uri_text, params: Params::parse(params)? })
     }
 
-    /// The URI.
+    /// The URI. White space in it, which no URI has, shows here.
     pub fn uri(&self) -> Result<Uri<'a>, UriError> {
         Uri::parse(self.uri_text)
     }

@@ -119,6 +119,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
     let mut at = start_line.end + 2;
     let mut fields = Vec::with_capacity(24);
     let mut length = None;
+    let (mut present, mut repeated) = (0, 0);
     while let Some(field) = next_field(bytes, at)? {
         if fields.len() == limits.max_headers {
             return Err(ParseErrorKind::TooManyHeaders);
@@ -137,6 +138,8 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
             }
             length = Some(value);
         }
+        repeated |= present & field.name.bit();
+        present |= field.name.bit();
         fields.push(field);
     }
     let (head, body) = bytes.split_at(at + 2);
@@ -145,13 +148,13 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
     }
     let head = std::str::from_utf8(head).map_err(|_| ParseErrorKind::NotUtf8)?;
     let start = read_start_line(&head[start_line])?;
-    Ok(Message { head: head.to_owned(), start, fields, body: body.into() })
+    Ok(Message { head: head.to_owned(), start, present, repeated, fields, body: body.into() })
 }
 
 /// `Method SP Request-URI SP SIP-Version` or `SIP-Version SP Status-Code SP Reason-Phrase`; single spaces, RFC 3261 §7.1.
 fn read_start_line(line: &str) -> Result<Start, ParseErrorKind> {
     let malformed = ParseErrorKind::StartLine;
-    let (first, rest) = line.split_once(' ').ok_or(malformed)?;
+    let (first, rest) = lex::split_once(line, b' ').ok_or(malformed)?;
     if is_sip_name(first) {
         if !is_our_version(first) {
             return Err(ParseErrorKind::Version);
@@ -162,7 +165,7 @@ fn read_start_line(line: &str) -> Result<Start, ParseErrorKind> {
         return Ok(Start::Response { status: status.ok_or(malformed)? });
     }
     let method = Method::parse(first).ok_or(malformed)?;
-    let (uri, version) = rest.split_once(' ').ok_or(malformed)?;
+    let (uri, version) = lex::split_once(rest, b' ').ok_or(malformed)?;
     if uri.is_empty() || uri.bytes().any(|byte| byte.is_ascii_control()) || uri.starts_with('<') {
         return Err(malformed);
     }
@@ -205,7 +208,7 @@ pub(crate) fn next_field(bytes: &[u8], at: usize) -> Result<Option<Field>, Parse
         line = next_line(bytes, line.end + 2)?;
     }
     let text = &bytes[start..line.end];
-    let name_length = text.iter().position(|byte| !lex::is_token_byte(*byte)).unwrap_or(text.len());
+    let name_length = lex::skip_token(text, 0);
     // HCOLON = *( SP / HTAB ) ":" SWS
     let mut colon = name_length;
     while let Some(b' ' | b'\t') = text.get(colon) {
@@ -214,10 +217,7 @@ pub(crate) fn next_field(bytes: &[u8], at: usize) -> Result<Option<Field>, Parse
     if name_length == 0 || text.get(colon) != Some(&b':') {
         return Err(ParseErrorKind::HeaderLine);
     }
-    let mut value_start = colon + 1;
-    while value_start < text.len() && lex::is_space(text[value_start]) {
-        value_start += 1;
-    }
+    let value_start = lex::skip_space(text, colon + 1);
     let mut value_end = text.len();
     while value_end > value_start && lex::is_space(text[value_end - 1]) {
         value_end -= 1;

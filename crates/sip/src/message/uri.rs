@@ -72,7 +72,7 @@ pub enum UriError {
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets that may surround it.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+        let (scheme, rest) = lex::split_once(text, b':').ok_or(UriError::Scheme)?;
         let scheme = Scheme::parse(scheme).ok_or(UriError::Scheme)?;
         match scheme {
             Scheme::Sip | Scheme::Sips => Self::parse_sip(text, scheme, rest),
@@ -81,39 +81,42 @@ impl<'a> Uri<'a> {
         }
     }
 
+    /// One walk from left to right; only a user part with escapes or a password is looked at twice.
     fn parse_sip(text: &'a str, scheme: Scheme<'a>, rest: &'a str) -> Result<Self, UriError> {
-        let (userinfo, rest) = match rest.split_once('@') {
-            Some((userinfo, rest)) => (Some(userinfo), rest),
-            None => (None, rest),
+        let (user, password, rest) = split_user(rest)?;
+        let bytes = rest.as_bytes();
+        let (host, host_end) = read_host(rest)?;
+        let (port, port_end) = match bytes.get(host_end) {
+            Some(b':') => {
+                let end = lex::skip_digits(bytes, host_end + 1);
+                (Some(read_port(&rest[host_end + 1..end])?), end)
+            }
+            _ => (None, host_end),
         };
-        let (user, password) = match userinfo.map(|userinfo| userinfo.split_once(':')) {
-            Some(Some((user, password))) => (Some(user), Some(password)),
-            Some(None) => (userinfo, None),
-            None => (None, None),
-        };
-        if user.is_some_and(|user| user.is_empty() || !lex::is_user(user)) || !password.is_none_or(lex::is_user) {
-            return Err(UriError::User);
-        }
-        let (rest, headers) = match rest.split_once('?') {
-            Some((rest, headers)) => (rest, Some(headers)),
-            None => (rest, None),
+        let params_end = UriParams::end(rest, port_end)?;
+        let headers = match bytes.get(params_end) {
+            None => None,
+            Some(b'?') => Some(&rest[params_end + 1..]),
+            Some(_) if params_end > port_end => return Err(UriError::Params),
+            Some(_) => return Err(UriError::Host),
         };
         if headers.is_some_and(|headers| !lex::is_uri_headers(headers)) {
             return Err(UriError::Headers);
         }
-        let (hostport, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-        let (host, port) = parse_host_port(hostport)?;
-        let params = UriParams::parse(params).ok_or(UriError::Params)?;
+        let params = UriParams { text: &rest[port_end..params_end] };
         Ok(Self { text, scheme, user, password, host, port, params, headers })
     }
 
     fn parse_tel(text: &'a str, rest: &'a str) -> Result<Self, UriError> {
-        let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let (number, params) = lex::split_before(rest, b';');
         let allowed = |byte: u8| byte.is_ascii_hexdigit() || b"+-.()*#".contains(&byte);
         if number.is_empty() || !number.bytes().all(allowed) {
             return Err(UriError::User);
         }
-        let params = UriParams::parse(params).ok_or(UriError::Params)?;
+        if UriParams::end(params, 0)? != params.len() {
+            return Err(UriError::Params);
+        }
+        let params = UriParams { text: params };
         let host = Host::Name("");
         Ok(Self {
             text,
@@ -292,21 +295,58 @@ fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
     format!("{prefix}::{v4}").parse().ok()
 }
 
+/// User, password and what follows the `@`, if there is one.
+fn split_user(rest: &str) -> Result<(Option<&str>, Option<&str>, &str), UriError> {
+    let bytes = rest.as_bytes();
+    let plain_end = lex::skip_user(bytes, 0);
+    let end = match bytes.get(plain_end) {
+        Some(b'@') => plain_end,
+        // Without `@` there is no user, and what was passed over is the host.
+        _ => match lex::find(rest, b'@') {
+            Some(end) => end,
+            None => return Ok((None, None, rest)),
+        },
+    };
+    let (user, password) = match lex::split_once(&rest[..end], b':') {
+        Some((user, password)) if end != plain_end => (user, Some(password)),
+        _ => (&rest[..end], None),
+    };
+    let checked = end == plain_end;
+    if user.is_empty() || !(checked || lex::is_user(user)) || !password.is_none_or(lex::is_user) {
+        return Err(UriError::User);
+    }
+    Ok((Some(user), password, &rest[end + 1..]))
+}
+
+/// The host at the beginning of `text`, and where it ends.
+fn read_host(text: &str) -> Result<(Host<'_>, usize), UriError> {
+    let bytes = text.as_bytes();
+    if bytes.first() == Some(&b'[') {
+        let end = lex::find(text, b']').ok_or(UriError::Host)? + 1;
+        return Ok((Host::parse(&text[..end]).ok_or(UriError::Host)?, end));
+    }
+    let end = lex::skip_host(bytes, 0);
+    let name = &text[..end];
+    // Only an address ends in a digit, as a rule: a top label begins with a letter.
+    if end == 0 || bytes[end - 1].is_ascii_digit() {
+        return Ok((Host::parse(name).ok_or(UriError::Host)?, end));
+    }
+    Ok((Host::Name(name), end))
+}
+
+fn read_port(text: &str) -> Result<u16, UriError> {
+    lex::number(text).and_then(|port| u16::try_from(port).ok()).ok_or(UriError::Port)
+}
+
 /// Reads `host` or `host:port`, with white space around the colon as a Via allows it.
 pub(crate) fn parse_host_port(text: &str) -> Result<(Host<'_>, Option<u16>), UriError> {
-    let host_end = match text.strip_prefix('[') {
-        Some(inner) => inner.find(']').ok_or(UriError::Host)? + 2,
-        None => text.find(':').unwrap_or(text.len()),
-    };
-    let (host, rest) = text.split_at(host_end);
-    let host = Host::parse(lex::trim_end(host)).ok_or(UriError::Host)?;
-    let rest = lex::trim_start(rest);
-    if rest.is_empty() {
+    let (host, host_end) = read_host(text)?;
+    if host_end == text.len() {
         return Ok((host, None));
     }
+    let rest = lex::trim_start(&text[host_end..]);
     let port = lex::trim_start(rest.strip_prefix(':').ok_or(UriError::Host)?);
-    let port = lex::number(port).and_then(|port| u16::try_from(port).ok()).ok_or(UriError::Port)?;
-    Ok((host, Some(port)))
+    Ok((host, Some(read_port(port)?)))
 }
 
 /// `;name=value` of a URI; checked once, then read without errors.
@@ -316,14 +356,24 @@ pub struct UriParams<'a> {
 }
 
 impl<'a> UriParams<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let params = Self { text };
-        let fine = |(name, value): (&str, Option<&str>)| {
-            !name.is_empty()
-                && lex::is_uri_param(name)
-                && value.is_none_or(|value| !value.is_empty() && lex::is_uri_param(value))
-        };
-        params.iter().all(fine).then_some(params)
+    /// Where the parameters end that begin at `at`: the index of the first byte that cannot belong to them.
+    fn end(text: &str, mut at: usize) -> Result<usize, UriError> {
+        let bytes = text.as_bytes();
+        while bytes.get(at) == Some(&b';') {
+            let name_end = lex::skip_uri_param(bytes, at + 1);
+            if name_end == at + 1 {
+                return Err(UriError::Params);
+            }
+            at = name_end;
+            if bytes.get(at) == Some(&b'=') {
+                let value_end = lex::skip_uri_param(bytes, at + 1);
+                if value_end == at + 1 {
+                    return Err(UriError::Params);
+                }
+                at = value_end;
+            }
+        }
+        Ok(at)
     }
 
     /// As written, beginning with `;`, or empty.
@@ -333,9 +383,15 @@ impl<'a> UriParams<'a> {
 
     /// Each parameter with its value as written.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-        self.text.split(';').skip(1).map(|param| match param.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (param, None),
+        let mut rest = self.text.get(1..);
+        std::iter::from_fn(move || {
+            let text = rest?;
+            let (param, after) = lex::split_before(text, b';');
+            rest = after.get(1..);
+            Some(match lex::split_once(param, b'=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (param, None),
+            })
         })
     }
 
@@ -389,7 +445,8 @@ fn same_escaped(one: &str, two: &str) -> bool {
 fn same_escaped_without_case(one: &str, two: &str) -> bool {
     let lower = |(byte, escaped): (u8, bool)| (byte.to_ascii_lowercase(), escaped);
     one.eq_ignore_ascii_case(two)
-        || (one.contains('%') || two.contains('%')) && canonical(one).map(lower).eq(canonical(two).map(lower))
+        || (lex::find(one, b'%').is_some() || lex::find(two, b'%').is_some())
+            && canonical(one).map(lower).eq(canonical(two).map(lower))
 }
 
 /// Each byte, and whether it is a reserved one that was escaped.

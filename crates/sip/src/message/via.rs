@@ -32,8 +32,9 @@ impl<'a> Via<'a> {
 
     fn read(text: &'a str) -> Option<Self> {
         // sent-protocol = protocol-name SLASH protocol-version SLASH transport; SLASH allows white space around it.
-        let (name, rest) = lex::split_once_trimmed(text, '/')?;
-        let (version, rest) = lex::split_once_trimmed(rest, '/')?;
+        let (name, rest) = lex::split_once(text, b'/')?;
+        let (version, rest) = lex::split_once(rest, b'/')?;
+        let (name, version, rest) = (lex::trim(name), lex::trim(version), lex::trim(rest));
         let transport_end = rest.bytes().position(lex::is_space)?;
         let (transport, rest) = rest.split_at(transport_end);
         // Any token may name protocol and version: a request of another version is refused by its first line (505).
@@ -41,7 +42,7 @@ impl<'a> Via<'a> {
             return None;
         }
         let rest = lex::trim_start(rest);
-        let (sent_by, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let (sent_by, params) = lex::split_before(rest, b';');
         let sent_by = lex::trim_end(sent_by);
         let (host, port) = parse_host_port(sent_by).ok()?;
         Some(Self { transport, sent_by, host, port, params: Params::parse(params)? })
