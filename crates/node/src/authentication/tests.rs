@@ -370,3 +370,16 @@ fn from_tells_who_speaks() {
     }
     assert_eq!(originator("<sip:anonymous@example.net>", user), Originator::Foreign);
 }
+
+#[test]
+fn believes_a_name_only_when_told_to() {
+    let mut world = World::new();
+    let invite = |from| request("INVITE", "sip:alice@example.org", from, "");
+    assert_eq!(world.check(&invite("<sip:carol@example.org>")), Verdict::Absent);
+    world.config.believe_everybody = true;
+    for name in ["alice", "carol"] {
+        let verdict = world.check(&invite(&format!("<sip:{name}@example.org>")));
+        assert_eq!(verdict.user().map(|user| user.name.as_str()), Some(name));
+    }
+    assert_eq!(world.check(&invite("<sip:alice@elsewhere.example>")), Verdict::Absent);
+}

@@ -32,6 +32,7 @@ pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
     registrar.max_contacts = config.registrar.max_contacts;
     let mut authentication = AuthenticationConfig::default();
     authentication.sha256_only = config.auth.sha256_only;
+    authentication.believe_everybody = config.dangerous.no_authentication;
     Settings {
         domain,
         public_name: config.domain.public_name.clone(),
