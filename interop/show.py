@@ -39,12 +39,18 @@ class Node(server.Farspeak):
         """The users of earlier runs keep their passwords: the node shows one only once, so this script keeps them."""
         if os.path.exists(self.secrets):
             with open(self.secrets) as kept:
-                self.passwords = json.load(kept)
+                self.users = json.load(kept)
         for user in USERS:
-            if user not in self.passwords:
+            if user not in self.users:
                 self.add_user(user)
+        self.passwords = {user: self.users[user]["password"] for user in USERS}
         with open(os.open(self.secrets, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump(self.passwords, out)
+            json.dump(self.users, out)
+
+    def lines(self, user, phone):
+        """The lines for that phone, as the node gave them; the port may have moved since."""
+        given = self.users[user]["phone"]
+        return given[phone].replace(f":{given['port']}", f":{self.tls}")
 
 
 def ours(port):
@@ -61,16 +67,16 @@ def ours(port):
 
 
 def accounts(node):
-    print("\nAccounts. Phones on other machines use this machine's name in place of localhost, and the file")
-    print(f"{node.ca} as the authority to trust.\n")
-    print("  baresip, one line each in ~/.baresip/accounts, and `sip_cafile` in ~/.baresip/config set to that file:")
-    for user, password in node.passwords.items():
-        print(f"    {baresip.account(node.domain, node.tls, user, password)}")
-    print("\n  Linphone, `Use a SIP account`, transport TLS, media encryption SRTP mandatory:")
-    for user, password in node.passwords.items():
-        print(f"    user name {user}   password {password}   domain {node.domain}:{node.tls}")
-    print("    and in its linphonerc, below [sip]:  root_ca=" + node.ca)
-    print(f"\n  SIP in a WebSocket: {node.websocket}\n", flush=True)
+    print("\nPhones on other machines write this machine's name in place of localhost (or 127.0.0.1) and trust the")
+    print(f"authority in {node.ca}.\n")
+    print("baresip, in ~/.baresip/accounts:")
+    for user in USERS:
+        print(node.lines(user, "baresip"))
+    print(f"and in ~/.baresip/config:\nsip_cafile {node.ca}\n")
+    for user in USERS:
+        print(f"Linphone for {user}, in ~/.config/linphone/linphonerc (or typed in: account, transport TLS):")
+        print(node.lines(user, "linphone"))
+    print(f"SIP in a WebSocket: {node.websocket}\n", flush=True)
 
 
 def phones(node, folder):

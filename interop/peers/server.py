@@ -72,6 +72,7 @@ class Farspeak(Server):
         """`settings` are configuration keys as `section_key`, for example `registrar_min_expires="2s"`."""
         super().__init__(legacy, core)
         self.settings = settings
+        self.users = {}                                 # what `user add` said: password, address, lines for phones
         self.data = os.path.join(self.folder, "data")
         self.configuration = os.path.join(self.folder, "farspeak.toml")
         self.ca = os.path.join(self.folder, "ca.pem")
@@ -88,8 +89,8 @@ class Farspeak(Server):
 
     def add_user(self, name):
         """Adds a user while the node runs and returns the password it made."""
-        answer = json.loads(self._command("user", "add", name, "--json"))
-        self.passwords[name] = answer["password"]
+        self.users[name] = json.loads(self._command("user", "add", name, "--json"))
+        self.passwords[name] = self.users[name]["password"]
         return self.passwords[name]
 
     def _command(self, *arguments):
