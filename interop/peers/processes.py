@@ -17,6 +17,10 @@ class Failure(Exception):
     """A peer or the server did not do what the test needs; the text is for the person who runs it."""
 
 
+class Missing(Failure):
+    """A peer is not installed and cannot be: the suite is skipped, not failed."""
+
+
 def install(command, *packages):
     """Makes `command` (a name in PATH, or a file's path) available, by apt when it is missing and we may."""
     if shutil.which(command) or os.path.exists(command):
@@ -30,7 +34,7 @@ def install(command, *packages):
             subprocess.run(apt + ["-o", "DPkg::Lock::Timeout=300"] + arguments, env=environment, **quiet)
         if shutil.which(command) or os.path.exists(command):
             return
-    raise Failure(f"{command} is missing and apt could not install {' '.join(packages)}")
+    raise Missing(f"{command} is missing and apt could not install {' '.join(packages)}")
 
 
 def free_port():

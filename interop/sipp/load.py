@@ -47,6 +47,7 @@ def run(node, doing, transport, rate, seconds, core, cpu_us):
     time.sleep(1)                                       # Kamailio listens before it has started its workers
     service = None
     if doing == "call":
+        node.add_user("service")                        # who is called must exist
         service = start(node, transport, "service", "none", core,
                         s.register(1, authorization=False) + s.hear(200) + s.pause(600_000), ["-m", "1"], CALLED)
         time.sleep(1)
