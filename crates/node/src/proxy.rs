@@ -21,10 +21,11 @@ use std::sync::Arc;
 
 use farspeak_sansio::{Flow, Instant};
 use farspeak_sip::endpoint::{Branch, ServerTx};
-use farspeak_sip::message::{HeaderName, Message, Method, Scheme, StatusCode, Uri};
+use farspeak_sip::message::{HeaderName, Host, Message, Method, Scheme, StatusCode, Uri};
 
 use crate::binding::Binding;
 use crate::domain::Aor;
+use crate::event::Event;
 use crate::flow_token::{FlowToken, OtherSide};
 use crate::fork::{Context, Target, TargetSet};
 use crate::loop_detection::loop_key;
@@ -62,7 +63,12 @@ impl Shard {
                 self.advance(now, tx);
             }
             Ok(None) => {}
-            Err(refusal) => self.core.refuse(now, tx, &request, refusal),
+            Err(refusal) => {
+                if refusal.is_silence() && flow.transport.is_reliable() {
+                    self.core.events.push_back(Event::CloseFlow { flow });
+                }
+                self.core.refuse(now, tx, &request, refusal);
+            }
         }
     }
 }
@@ -93,7 +99,7 @@ impl Core {
             return Ok(None);
         }
         if matches!(destination, Destination::Node) {
-            return self.answer_for_node(now, tx, request).map(|()| None);
+            return self.answer_for_node(now, tx, &flow, request).map(|()| None);
         }
         if self.check_hops(request)? {
             self.answer_options(now, tx, request);
@@ -130,20 +136,15 @@ impl Core {
         if let Some(token) = plan.token {
             return Destination::Dialog(token);
         }
-        // A local user comes first: nobody takes over a user's address by registering it as a Contact.
-        if let Some(aor) = self.settings.domain.aor(uri, flow).filter(|aor| self.shared.users.get(aor.user()).is_some()) {
-            return Destination::User(aor);
-        }
-        // Then a phone's Contact: it may well name an address of this host.
-        if uri.user.is_some() || !self.settings.domain.is_ours(uri, flow) {
-            if let Some(binding) = self.shared.location.by_contact(now, uri) {
-                return Destination::Phone(binding);
-            }
-        }
+        let phone = || self.shared.location.by_contact(now, uri).map(Destination::Phone);
         if !self.settings.domain.is_ours(uri, flow) {
-            return Destination::Elsewhere;
+            return phone().unwrap_or(Destination::Elsewhere);
         }
-        self.settings.domain.aor(uri, flow).map_or(Destination::Node, Destination::User)
+        let Some(aor) = self.settings.domain.aor(uri, flow) else { return Destination::Node };
+        // A local user comes first: nobody takes over a user's address by registering it as a Contact. Then a phone's
+        // Contact: it may well name an address of this host (a name of ours is nobody's).
+        let nobody = !matches!(uri.host, Host::Name(_)) && self.shared.users.get(aor.user()).is_none();
+        nobody.then(phone).flatten().unwrap_or(Destination::User(aor))
     }
 
     /// Where the request goes (RFC 3261 §16.5, second half), now that it may.
@@ -191,7 +192,7 @@ impl Core {
     pub(crate) fn dialog_target(&self, now: Instant, source: &Flow, uri: &Uri<'_>, token: &FlowToken) -> Option<Target> {
         let live = || self.shared.location.by_contact(now, uri).map(Target::Binding);
         match token.other_side(source) {
-            OtherSide::Flow(flow) if self.is_dead(&flow) => live().or(Some(Target::Dialog(flow))),
+            OtherSide::Flow(flow) if self.shared.is_dead(&flow) => live().or(Some(Target::Dialog(flow))),
             OtherSide::Flow(flow) => Some(Target::Dialog(flow)),
             OtherSide::ByAddress(flow) => live().or(Some(Target::Dialog(flow))),
             OtherSide::Unknown => live(),

@@ -85,7 +85,7 @@ impl Core {
             Counters::count(&self.shared.counters.registrations);
         }
         // The connection may have ended while the store wrote: the binding must not outlive it as reachable.
-        if self.is_dead(&flow) {
+        if self.shared.is_dead(&flow) {
             self.shared.location.flow_failed(now, &flow);
         }
         self.refuse(now, tx, &request, answer.into());

@@ -10,7 +10,7 @@
 //! the nonces are shared ([`Shared`]). A response that the kernel delivers to the wrong shard is handed over by
 //! [`Event::ToShard`].
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use farspeak_sansio::{Flow, FlowId, Instant, Ladder, Machine, Receive, Rng, TimerTable, Transmit};
@@ -74,8 +74,6 @@ pub(crate) struct Core {
     next_ticket: u64,
     pub(crate) timers: TimerTable<Timer>,
     pub(crate) names: Names,
-    /// Streams that failed lately: a flow token that names one is out of date.
-    failed: FailedFlows,
     pub(crate) keep_alive: KeepAlive,
     pub(crate) scratch: Scratch,
     pub(crate) events: VecDeque<Event>,
@@ -120,7 +118,6 @@ impl Shard {
                 next_ticket: 1,
                 timers,
                 names: Names::new(settings.public_name.as_deref()),
-                failed: FailedFlows::default(),
                 keep_alive: KeepAlive::default(),
                 scratch: Scratch::default(),
                 events: VecDeque::new(),
@@ -243,11 +240,6 @@ impl Core {
         self.next_ticket += 1;
         ticket
     }
-
-    /// Whether the flow is a stream that is known to be gone.
-    pub(crate) fn is_dead(&self, flow: &Flow) -> bool {
-        flow.transport.is_reliable() && self.failed.contains(flow.id)
-    }
 }
 
 impl Machine for Shard {
@@ -270,7 +262,7 @@ impl Machine for Shard {
 
     fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
         if flow.transport.is_reliable() && flow.id != FlowId::UNBOUND {
-            self.core.failed.insert(flow.id);
+            self.core.shared.flow_failed(flow.id);
             self.core.shared.location.flow_failed(now, &flow);
             self.core.shared.throttle.forget(&flow);
         }
@@ -294,52 +286,9 @@ impl Machine for Shard {
     }
 }
 
-/// The last few streams that failed. Handles are never used again (their generation counts up), so an old entry does no
-/// harm, and a forgotten one costs only a detour: the driver says that the flow is gone.
-#[derive(Debug, Default)]
-struct FailedFlows {
-    known: HashSet<FlowId>,
-    order: VecDeque<FlowId>,
-}
-
-impl FailedFlows {
-    const MAX: usize = 4096;
-
-    fn insert(&mut self, id: FlowId) {
-        if !self.known.insert(id) {
-            return;
-        }
-        self.order.push_back(id);
-        if self.order.len() > Self::MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
-    fn contains(&self, id: FlowId) -> bool {
-        !self.known.is_empty() && self.known.contains(&id)
-    }
-}
-
 /// Shows how much there is, not what.
 impl std::fmt::Debug for Shard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Shard").field(&self.counts()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn remembers_a_bounded_number_of_failed_flows() {
-        let mut failed = FailedFlows::default();
-        for slot in 0..10_000 {
-            failed.insert(FlowId::new(0, slot, 1));
-        }
-        assert_eq!(failed.known.len(), FailedFlows::MAX);
-        assert!(failed.contains(FlowId::new(0, 9_999, 1)) && !failed.contains(FlowId::new(0, 0, 1)));
     }
 }

@@ -4,12 +4,13 @@
 //! it once ([`Shared::new`]), hands an `Arc` of it to each [`Shard`](crate::shard::Shard), and swaps the settings when
 //! the operator reloads the configuration.
 
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use farspeak_sansio::Instant;
+use farspeak_sansio::{Flow, FlowId, Instant};
 use farspeak_sip::digest::Nonces;
 use farspeak_sip::message::Limits;
 
@@ -36,6 +37,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Turns the machine's time into the time of day.
     pub clock: Clock,
+    /// Streams that failed lately, on whichever shard: a flow token that names one is out of date.
+    failed: RwLock<FailedFlows>,
     settings: RwLock<Arc<Settings>>,
     generation: AtomicU64,
 }
@@ -69,6 +72,7 @@ impl Shared {
             keys: parts.keys,
             counters: Counters::default(),
             clock: parts.clock,
+            failed: RwLock::default(),
             settings: RwLock::new(Arc::new(parts.settings)),
             generation: AtomicU64::new(1),
         })
@@ -77,13 +81,23 @@ impl Shared {
     /// The settings now in force.
     pub fn settings(&self) -> Arc<Settings> {
         // A writer only swaps a pointer, so the lock is never poisoned in the middle of a change.
-        Arc::clone(&self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts new settings into force; shards see them with their next message.
     pub fn replace_settings(&self, settings: Settings) {
-        *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// A stream has failed.
+    pub(crate) fn flow_failed(&self, id: FlowId) {
+        self.failed.write().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Whether the flow is a stream that is known to have failed.
+    pub(crate) fn is_dead(&self, flow: &Flow) -> bool {
+        flow.transport.is_reliable() && self.failed.read().unwrap_or_else(PoisonError::into_inner).contains(flow.id)
     }
 
     /// Changes with every [`Shared::replace_settings`], so that a shard can keep its own `Arc` until then.
@@ -224,9 +238,47 @@ impl Counters {
     }
 }
 
+/// The last few streams that failed. Handles are never used again (their generation counts up), so an old entry does no
+/// harm, and a forgotten one costs only a detour: the driver says that the flow is gone.
+#[derive(Debug, Default)]
+struct FailedFlows {
+    known: HashSet<FlowId>,
+    order: VecDeque<FlowId>,
+}
+
+impl FailedFlows {
+    const MAX: usize = 4096;
+
+    fn insert(&mut self, id: FlowId) {
+        if !self.known.insert(id) {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > Self::MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn contains(&self, id: FlowId) -> bool {
+        !self.known.is_empty() && self.known.contains(&id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remembers_a_bounded_number_of_failed_flows() {
+        let mut failed = FailedFlows::default();
+        for slot in 0..10_000 {
+            failed.insert(FlowId::new(0, slot, 1));
+        }
+        assert_eq!(failed.known.len(), FailedFlows::MAX);
+        assert!(failed.contains(FlowId::new(0, 9_999, 1)) && !failed.contains(FlowId::new(0, 0, 1)));
+    }
 
     #[test]
     fn the_clock_goes_both_ways() {

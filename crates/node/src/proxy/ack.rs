@@ -34,7 +34,10 @@ impl Core {
         let uri = Uri::parse(plan.request_uri.as_deref().or(request.request_uri())?).ok()?;
         let target = match &plan.token {
             Some(token) => self.dialog_target(now, &flow, &uri, token)?,
-            None if plan.foreign == 0 => Target::Binding(self.shared.location.by_contact(now, &uri)?),
+            // An ACK cannot be challenged: only a flow that has authenticated lately is believed without a token.
+            None if plan.foreign == 0 && self.shared.throttle.is_spared(now, &flow) => {
+                Target::Binding(self.shared.location.by_contact(now, &uri)?)
+            }
             None => return None,
         };
         let out = target.flow()?;

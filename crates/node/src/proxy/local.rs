@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::hash::Hasher;
 
-use farspeak_sansio::Instant;
+use farspeak_sansio::{Flow, Instant};
 use farspeak_sip::endpoint::ServerTx;
 use farspeak_sip::message::{HeaderName, Message, Method, ResponseBuilder, StatusCode};
 use siphasher::sip::SipHasher24;
@@ -13,6 +13,7 @@ use siphasher::sip::SipHasher24;
 use crate::answer::Answer;
 use crate::shard::Core;
 use crate::shared::Counters;
+use crate::throttle::Gate;
 
 /// A final answer of our own.
 #[derive(Clone, Debug)]
@@ -44,6 +45,11 @@ impl Refusal {
     /// No answer at all: the source is cut off.
     pub(crate) fn silence() -> Self {
         Self { silent: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE) }
+    }
+
+    /// Whether there is to be no answer.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.silent
     }
 
     /// With this reason phrase. It becomes one line of plain ASCII.
@@ -120,7 +126,20 @@ impl Core {
     }
 
     /// A request for this node itself that is not a REGISTER.
-    pub(crate) fn answer_for_node(&mut self, now: Instant, tx: ServerTx, request: &Message) -> Result<(), Refusal> {
+    ///
+    /// It needs no credentials: what it tells is the same for everybody, and nothing about anybody.
+    pub(crate) fn answer_for_node(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        flow: &Flow,
+        request: &Message,
+    ) -> Result<(), Refusal> {
+        match self.shared.throttle.admit(now, flow, false) {
+            Gate::Open => {}
+            Gate::Closed => return Err(Refusal::silence()),
+            Gate::Slow { .. } => return Err(Refusal::overloaded()),
+        }
         if request.method() != Some(&Method::Options) {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED);
             return Err(refusal.header(HeaderName::Allow, ALLOW.to_owned()));

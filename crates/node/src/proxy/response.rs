@@ -290,7 +290,7 @@ impl Core {
         let uri_text = context.plan.request_uri.as_deref().or(context.request.request_uri()).unwrap_or("");
         let Ok(uri) = Uri::parse(uri_text) else { return };
         let Some(binding) = self.shared.location.by_contact(now, &uri) else { return };
-        if binding.flow().is_some_and(|flow| !self.is_dead(&flow)) {
+        if binding.flow().is_some_and(|flow| !self.shared.is_dead(&flow)) {
             context.targets.add(Target::Binding(binding), &context.branches);
         }
     }
