@@ -74,12 +74,17 @@ impl Message {
 
     /// Contact. An error if `*` does not stand alone (RFC 3261 §10.3 step 6).
     pub fn contacts(&self) -> Result<Contacts<'_>, HeaderError> {
+        // Hardly any Contact has a star anywhere.
+        let has_star = |value: &str| lex::find(value, b'*').is_some();
+        if !self.headers(HeaderName::Contact).any(has_star) {
+            let any = self.header(HeaderName::Contact).is_some();
+            return Ok(if any { Contacts::List(self.name_addrs(HeaderName::Contact)) } else { Contacts::None });
+        }
         let mut values = self.values(HeaderName::Contact);
-        let Some(first) = values.next() else { return Ok(Contacts::None) };
-        if first != "*" && values.all(|value| value != "*") {
+        if values.clone().all(|value| value != "*") {
             return Ok(Contacts::List(self.name_addrs(HeaderName::Contact)));
         }
-        if first == "*" && values.next().is_none() {
+        if values.nth(1).is_none() {
             return Ok(Contacts::Star);
         }
         Err(HeaderError::malformed(HeaderName::Contact))

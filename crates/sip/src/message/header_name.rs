@@ -128,6 +128,7 @@ impl HeaderName {
         Self::parse_bytes(text.as_bytes())
     }
 
+    #[inline]
     pub(crate) fn parse_bytes(bytes: &[u8]) -> Self {
         let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return Self::Other };
         let mut slot = hash(bytes.len(), *first, *last);

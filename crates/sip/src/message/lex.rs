@@ -83,7 +83,6 @@ pub(crate) fn is_space(byte: u8) -> bool {
     is(SPACE, byte)
 }
 
-
 /// One or more token characters.
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && all(TOKEN, text)
@@ -95,11 +94,15 @@ pub(crate) fn is_host(text: &str) -> bool {
 
 /// `callid = word [ "@" word ]`.
 pub(crate) fn is_call_id(text: &str) -> bool {
-    all(WORD, text)
-        && match split_once(text, b'@') {
-            Some((left, right)) => !left.is_empty() && !right.is_empty() && find(right, b'@').is_none(),
-            None => !text.is_empty(),
+    // `@` stands in WORD's class for this alone.
+    let mut at_signs = 0;
+    for byte in text.bytes() {
+        if !is(WORD, byte) {
+            return false;
         }
+        at_signs += usize::from(byte == b'@');
+    }
+    !text.is_empty() && (at_signs == 0 || at_signs == 1 && !text.starts_with('@') && !text.ends_with('@'))
 }
 
 /// Characters of a user part, escapes well formed.
@@ -312,7 +315,27 @@ impl<'a> Params<'a> {
 
     /// The first parameter of that name, in any case: `Some(None)` if it has no value. Quotes are part of the value.
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
-        self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        // The text was checked, so a parameter begins after each semicolon outside quotes, and only there.
+        let bytes = self.text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            let start = skip(SPACE, bytes, at + 1);
+            let end = start + name.len();
+            if bytes.get(start..end).is_some_and(|candidate| candidate.eq_ignore_ascii_case(name.as_bytes()))
+                && bytes.get(end).is_none_or(|byte| !is(TOKEN, *byte))
+            {
+                return self.from(at).next().map(|(_, value)| value);
+            }
+            at = start;
+            while at < bytes.len() && bytes[at] != b';' {
+                at = if bytes[at] == b'"' { quoted_end(self.text, at).unwrap_or(bytes.len()) } else { at + 1 };
+            }
+        }
+        None
+    }
+
+    fn from(self, at: usize) -> ParamIter<'a> {
+        ParamIter { walk: Walk { text: &self.text[at..] } }
     }
 
     /// The value of the first parameter of that name; `None` also if it has no value.

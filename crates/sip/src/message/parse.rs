@@ -186,6 +186,7 @@ fn is_our_version(text: &str) -> bool {
 }
 
 /// The line at `at` without its CRLF.
+#[inline]
 pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseErrorKind> {
     let rest = bytes.get(at..).unwrap_or(&[]);
     let length = memchr::memchr2(b'\r', b'\n', rest).ok_or(ParseErrorKind::Unfinished)?;
@@ -197,6 +198,7 @@ pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseEr
 }
 
 /// The header field at `at` with its folded lines; `None` if the blank line stands there.
+#[inline]
 pub(crate) fn next_field(bytes: &[u8], at: usize) -> Result<Option<Field>, ParseErrorKind> {
     let mut line = next_line(bytes, at)?;
     if line.is_empty() {

@@ -164,9 +164,10 @@ impl<'a> Uri<'a> {
         if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
             return "";
         }
-        let after_scheme = self.text.split_once(':').map_or("", |(_, rest)| rest);
-        let after_user = after_scheme.split_once('@').map_or(after_scheme, |(_, rest)| rest);
-        &after_user[..after_user.find([';', '?']).unwrap_or(after_user.len())]
+        let after_scheme = lex::split_once(self.text, b':').map_or("", |(_, rest)| rest);
+        let after_user = lex::split_once(after_scheme, b'@').map_or(after_scheme, |(_, rest)| rest);
+        let end = memchr::memchr2(b';', b'?', after_user.as_bytes());
+        &after_user[..end.unwrap_or(after_user.len())]
     }
 
     /// Whether both mean the same by the rules of RFC 3261 §19.1.4 (other schemes: the same text, scheme without case).
@@ -397,7 +398,11 @@ impl<'a> UriParams<'a> {
 
     /// The parameter of that name, in any case, escaped or not (`%6C%72` is `lr`): `Some(None)` if it has no value.
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
-        self.iter().find(|(candidate, _)| same_escaped_without_case(candidate, name)).map(|(_, value)| value)
+        let same = |candidate: &str| {
+            candidate.eq_ignore_ascii_case(name)
+                || candidate.len() > name.len() && same_escaped_without_case(candidate, name)
+        };
+        self.iter().find(|(candidate, _)| same(candidate)).map(|(_, value)| value)
     }
 
     /// RFC 3261 §19.1.4: those in both must match; these may not be in one alone.
