@@ -140,8 +140,11 @@ impl Endpoint {
     /// Finds the transaction of a request, or opens one (RFC 3261 §17.2.3).
     pub(super) fn handle_request(&mut self, now: Instant, flow: Flow, request: Message) {
         let Some(arrival) = self.read_arrival(flow, &request) else {
-            // Without a Via nobody can be answered, without CSeq an old client's request belongs to nothing.
+            // Without a Via nobody can be answered; without CSeq an old client's request belongs to nothing.
             self.counts.malformed += 1;
+            if request.method() != Some(&Method::Ack) {
+                self.refuse(now, &flow, &request, StatusCode::BAD_REQUEST, Some("Malformed CSeq"));
+            }
             return;
         };
         match request.method() {

@@ -195,6 +195,8 @@ fn malformed_requests_are_answered_and_other_bytes_are_not() {
     assert!(answer.first_line().starts_with("SIP/2.0 400 "), "{}", answer.text);
     assert_eq!(answer.flow, udp());
     assert!(answer.text.contains(";rport=40000"), "{}", answer.text);
+    bench.receive(udp(), &incoming("OPTIONS", "UDP 10.0.0.1").replace("CSeq: 2", "CSeq: two"));
+    assert_eq!(bench.sent_one().first_line(), "SIP/2.0 400 Malformed CSeq");
     for text in [
         incoming("ACK", VIA).replace("Max-Forwards: 70", "Max Forwards 70"),
         incoming("OPTIONS", VIA).replace("Via:", "Wia:"),
@@ -209,7 +211,7 @@ fn malformed_requests_are_answered_and_other_bytes_are_not() {
         assert!(bench.sent().is_empty() && bench.event_names().is_empty(), "{text}");
     }
     let counts = bench.endpoint.counts();
-    assert_eq!((counts.transactions(), counts.malformed), (0, 9));
+    assert_eq!((counts.transactions(), counts.malformed), (0, 10));
 }
 
 #[test]
