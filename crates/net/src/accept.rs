@@ -23,18 +23,22 @@ pub(crate) async fn run<M: Machine + 'static, F: Framing>(
     listener: Listener,
 ) {
     let acceptor = listener.tls.clone().map(TlsAcceptor::from);
+    let mut complained = false;
     loop {
         shard.admission.room().await;
         let (tcp, remote) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-                    tracing::warn!(address = %listener.address, %error, "cannot accept connections; trying again");
+                    if !std::mem::replace(&mut complained, true) {
+                        tracing::warn!(address = %listener.address, %error, "cannot accept connections; trying again");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
                 continue;
             }
         };
+        complained = false;
         let Some(seat) = shard.admission.admit(remote) else { continue };
         shard.counters.connections_accepted.increment();
         let Ok(local) = prepare(&tcp, &shard.config.stream) else { continue };

@@ -218,7 +218,10 @@ fn write(file: &Path, bytes: &[u8], mode: u32) -> Result<(), AuthorityError> {
         let mut out = options.open(&beside)?;
         out.write_all(bytes)?;
         out.sync_all()?;
-        fs::rename(&beside, file)
+        fs::rename(&beside, file)?;
+        // The new name lasts too, where a directory can be synchronised.
+        let _ = file.parent().map(|directory| fs::File::open(directory).and_then(|directory| directory.sync_all()));
+        Ok(())
     })();
     written.map_err(|error| {
         let _ = fs::remove_file(&beside); // best effort: the write error is what matters

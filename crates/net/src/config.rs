@@ -24,8 +24,8 @@ pub struct NetConfig {
     pub udp: UdpConfig,
     /// Connections of all kinds.
     pub stream: StreamConfig,
-    /// How TLS connections that *we* open check the peer. Default `None`: sending to an unbound TLS flow without a
-    /// connection fails the flow.
+    /// How TLS connections that *we* open check the peer, whose certificate must be for its IP address: a flow knows no
+    /// name. Default `None`: sending to an unbound TLS flow without a connection fails the flow.
     pub client_tls: Option<Arc<ClientConfig>>,
     /// Serves what is not the `/sip` WebSocket on the `Ws` and `Wss` listeners. Default `None`: 404.
     pub http: Option<HttpHandler>,

@@ -24,6 +24,7 @@ mod framing;
 mod handle;
 mod http;
 mod net;
+mod open_files;
 mod port_owner;
 mod pulse;
 mod shard;
@@ -41,6 +42,7 @@ pub use framing::{Framed, Framer, Framing};
 pub use handle::{Command, RunError, ShardHandle, ShardHandles};
 pub use http::{HttpAnswer, HttpHandler};
 pub use net::{Birth, Handler, Net, Parts, ShardContext, StartError, Stopped, Stopping, start};
+pub use open_files::raise_open_files;
 pub use port_owner::port_owner;
 
 #[cfg(doctest)]

@@ -64,6 +64,18 @@ async fn a_half_open_handshake_times_out() {
 }
 
 #[tokio::test]
+async fn what_is_not_tls_is_refused_and_counted() {
+    let mut node = Node::one(Transport::Tls, quick());
+    let mut client = node.tcp(0).await;
+    client.say("REGISTER sip:localhost SIP/2.0\r\n\r\n").await;
+    let mut alert = Vec::new();
+    let _ = within(client.io.read_to_end(&mut alert)).await; // an alert, then the end or a reset
+    let counters = node.counters();
+    node.stop(Duration::ZERO);
+    assert_eq!((counters.handshakes_failed.get(), counters.messages_received.get()), (1, 0));
+}
+
+#[tokio::test]
 async fn an_http_request_that_does_not_end_times_out() {
     let node = Node::one(Transport::Ws, with(|stream| stream.handshake_timeout = Duration::from_millis(50)));
     let mut client = node.tcp(0).await;

@@ -135,6 +135,34 @@ async fn silent_websockets_are_pinged() {
 }
 
 #[tokio::test]
+async fn websocket_pings_are_answered() {
+    let node = Node::one(Transport::Ws, quick());
+    let mut client = websocket(TcpStream::connect(node.address(0)).await.unwrap()).await;
+    client.send(Message::Ping("still there?".into())).await.unwrap();
+    assert_eq!(within(client.next()).await.unwrap().unwrap(), Message::Pong("still there?".into()));
+}
+
+#[tokio::test]
+async fn messages_that_wait_together_leave_in_one_tls_record() {
+    let node = Node::one(Transport::Tls, quick());
+    let mut client = node.tls(0).await;
+    client.say("thrice\n").await;
+    let mut buffer = [0; 100];
+    let length = within(client.io.read(&mut buffer)).await.unwrap();
+    assert_eq!(&buffer[..length], b"1\n2\n3\n");
+}
+
+#[tokio::test]
+async fn both_wildcards_share_a_port() {
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let first = Node::start(&[(transport, "0.0.0.0:0".parse().unwrap())], quick());
+        let v6 = format!("[::]:{}", first.address(0).port()).parse().unwrap();
+        let second = Node::start(&[(transport, v6)], quick());
+        assert_eq!(second.address(0), v6);
+    }
+}
+
+#[tokio::test]
 async fn silent_streams_get_a_line_end() {
     let mut config = quick();
     config.stream.keep_alive = std::time::Duration::from_millis(20);
