@@ -67,8 +67,8 @@ def ours(port):
 
 
 def accounts(node):
-    print("\nPhones on other machines write this machine's name in place of localhost (or 127.0.0.1) and trust the")
-    print(f"authority in {node.ca}.\n")
+    print("\nA phone on another machine connects to this machine's name (in `outbound`, or in `reg_proxy`), keeps the rest,")
+    print(f"and trusts the authority in {node.ca}.\n")
     print("baresip, in ~/.baresip/accounts:")
     for user in USERS:
         print(node.lines(user, "baresip"))
