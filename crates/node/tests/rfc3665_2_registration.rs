@@ -1,0 +1,99 @@
+//! The registrations of RFC 3665 §2, over every transport, with loss, stalls and resets.
+
+mod common;
+
+use common::world::last_response;
+use common::{World, everywhere};
+use farspeak_sip::message::HeaderName;
+
+fn success(w: &World) -> bool {
+    w.is("bob").finals.last().is_some_and(|last| last == "200 REGISTER")
+}
+
+/// RFC 3665 §2.1.
+#[test]
+fn successful_new_registration() {
+    everywhere(|w| {
+        w.phone("bob");
+        w.at("bob").register();
+        w.expect("bob   -> proxy  REGISTER");
+        w.expect("proxy -> bob    401 REGISTER");
+        w.expect("bob   -> proxy  REGISTER");
+        w.expect("proxy -> bob    200 REGISTER");
+        w.check("the binding is listed", |w| success(w) && w.is("bob").bindings.len() == 1);
+        w.check("the binding lasts an hour", |w| w.is("bob").bindings[0].contains("expires=3600"));
+        w.check("it is stored before it is answered", |w| w.rows.borrow().rows.len() == 1);
+    });
+}
+
+/// RFC 3665 §2.2: another address, with credentials that need no new challenge.
+#[test]
+fn update_of_contact_list() {
+    everywhere(|w| {
+        w.registered("bob");
+        w.at("bob").press(|phone, now| phone.register_with(now, &["<sip:bob@192.0.2.99:5070>"], Some(3600)));
+        w.expect("bob   -> proxy  REGISTER");
+        w.expect("proxy -> bob    200 REGISTER");
+        w.check("both bindings are listed", |w| w.is("bob").bindings.join(",").matches("sip:").count() == 2);
+        w.net.never("proxy -> bob  403 REGISTER");
+    });
+}
+
+/// RFC 3665 §2.3.
+#[test]
+fn request_for_current_contact_list() {
+    everywhere(|w| {
+        w.registered("bob");
+        w.at("bob").press(common::Phone::fetch_bindings);
+        w.expect("bob   -> proxy  REGISTER");
+        w.expect("proxy -> bob    200 REGISTER");
+        w.check("the binding is listed", |w| success(w) && w.is("bob").bindings.len() == 1);
+    });
+}
+
+/// RFC 3665 §2.4: `Contact: *` with `Expires: 0`.
+#[test]
+fn cancellation_of_registration() {
+    everywhere(|w| {
+        w.registered("bob");
+        w.at("bob").unregister();
+        w.expect("bob   -> proxy  REGISTER");
+        w.expect("proxy -> bob    200 REGISTER");
+        w.check("no binding is listed", |w| success(w) && w.is("bob").bindings.is_empty());
+        w.check("none is stored", |w| w.rows.borrow().rows.is_empty());
+    });
+}
+
+/// RFC 3665 §2.5: a wrong password is challenged anew, and nothing is bound.
+#[test]
+fn unsuccessful_registration() {
+    everywhere(|w| {
+        w.phone("bob");
+        w.at("bob").press(|phone, now| {
+            phone.account.password = "300".to_owned();
+            phone.register(now);
+        });
+        w.expect("bob   -> proxy  REGISTER");
+        w.expect("proxy -> bob    401 REGISTER");
+        w.expect("bob   -> proxy  REGISTER");
+        w.expect("proxy -> bob    401 REGISTER");
+        w.check("it ends with 401", |w| w.is("bob").finals.last().is_some_and(|last| last == "401 REGISTER"));
+        w.check("a new challenge is there", |w| {
+            last_response(w.is("bob")).header(HeaderName::WwwAuthenticate).is_some()
+        });
+        assert!(w.rows.borrow().rows.is_empty() && w.shared.location.is_empty());
+    });
+}
+
+/// The store fails: never a 200, and the binding is not there.
+#[test]
+fn a_registration_that_cannot_be_stored_is_no_success() {
+    everywhere(|w| {
+        w.phone("bob");
+        w.rows.borrow_mut().broken = true;
+        w.at("bob").register();
+        w.expect("proxy -> bob    500 REGISTER");
+        w.net.never("proxy -> bob  200 REGISTER");
+        w.check("nothing is bound", |w| w.shared.location.is_empty());
+    });
+}
