@@ -136,7 +136,8 @@ pub struct StreamConfig {
     pub message_timeout: Duration,
     /// How long a peer may take nothing of what waits for it. Default 20 s.
     pub write_timeout: Duration,
-    /// Most bytes that wait for one peer. Default 1 MiB. One message more and the connection is cut.
+    /// Most bytes that wait for one peer, 64 counted for each message besides its own. Default 1 MiB. One message more
+    /// and the connection is cut.
     pub write_queue: usize,
     /// Most bytes that wait for all peers of one shard. Default 256 MiB. Beyond it a message for a peer for whom more
     /// than 16 KiB wait already cuts that connection.

@@ -104,7 +104,7 @@ counters! {
     handed_over: Counter,
     /// Messages lost because the queue of the shard that owns their flow was full.
     handed_over_lost: Counter,
-    /// Bytes waiting for peers now.
+    /// Bytes waiting for peers now, 64 counted for each message besides its own.
     queued_bytes: Gauge,
 }
 

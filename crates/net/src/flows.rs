@@ -137,7 +137,8 @@ impl Flows {
     /// Queues a message from the machine of shard `from`; false if the flow is dead. A message too many for the peer's
     /// queue cuts the connection, whose end is then reported like any other.
     pub(crate) fn send(&mut self, flow: &Flow, from: u8, bytes: Arc<[u8]>) -> bool {
-        let (limit, all_full) = (self.write_queue, self.queued + bytes.len() > self.write_queues);
+        let cost = cost(&bytes);
+        let (limit, all_full) = (self.write_queue, self.queued + cost > self.write_queues);
         let Some(connection) = self.get(flow.id) else { return false };
         if connection.flow.transport != flow.transport || connection.flow.remote != flow.remote {
             return false;
@@ -146,17 +147,16 @@ impl Flows {
         if connection.ending == Ending::Cut {
             return true;
         }
-        let length = bytes.len();
         connection.wake();
         // When all queues together are full, those pay who have let much pile up.
-        if connection.queued + length > limit || all_full && connection.queued > SMALL_QUEUE {
+        if connection.queued + cost > limit || all_full && connection.queued > SMALL_QUEUE {
             connection.ending = Ending::Cut;
             return true;
         }
-        connection.queued += length;
+        connection.queued += cost;
         connection.queue.push_back(bytes);
-        self.queued += length;
-        self.counters.queued_bytes.add(length as i64);
+        self.queued += cost;
+        self.counters.queued_bytes.add(cost as i64);
         true
     }
 
@@ -190,12 +190,13 @@ impl Flows {
     pub(crate) fn take_message(&mut self, id: FlowId) -> Option<Arc<[u8]>> {
         let connection = self.get(id)?;
         let bytes = connection.queue.pop_front()?;
-        connection.queued -= bytes.len();
+        let cost = cost(&bytes);
+        connection.queued -= cost;
         if connection.queue.is_empty() {
             connection.queue = VecDeque::new(); // thousands of idle connections: no spare room
         }
-        self.queued -= bytes.len();
-        self.counters.queued_bytes.add(-(bytes.len() as i64));
+        self.queued -= cost;
+        self.counters.queued_bytes.add(-(cost as i64));
         Some(bytes)
     }
 
@@ -259,6 +260,11 @@ impl Connection {
     }
 }
 
+/// What a waiting message counts: its bytes, and the memory around them, lest a million line ends count as nothing.
+fn cost(bytes: &[u8]) -> usize {
+    bytes.len() + 64
+}
+
 /// What may wait for a peer even while all queues together are full.
 const SMALL_QUEUE: usize = 16 << 10;
 
@@ -267,7 +273,7 @@ mod tests {
     use super::*;
 
     fn flows() -> (Flows, Flow) {
-        let config = StreamConfig { write_queue: 100, ..StreamConfig::default() };
+        let config = StreamConfig { write_queue: 164, ..StreamConfig::default() };
         let mut flows = Flows::new(3, 0xff_ffff, &config, Arc::default());
         let local = "127.0.0.1:5061".parse().unwrap();
         let flow = flows.insert(Transport::Tls, local, "127.0.0.1:40000".parse().unwrap());
@@ -303,7 +309,7 @@ mod tests {
 
     #[test]
     fn when_all_queues_are_full_the_longest_pay() {
-        let config = StreamConfig { write_queues: 40_000, ..StreamConfig::default() };
+        let config = StreamConfig { write_queues: 41_000, ..StreamConfig::default() };
         let mut flows = Flows::new(0, 1, &config, Arc::default());
         let remote = |port| ([127, 0, 0, 1], port).into();
         let [hoarder, modest] = [1, 2].map(|port| flows.insert(Transport::Tcp, remote(9), remote(port)));
