@@ -8,6 +8,9 @@ mod error;
 mod rows;
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,6 +76,7 @@ impl Store {
     /// [`StoreError`] says what is wrong with the file and what to do; nothing has been changed then.
     pub fn open(directory: &Path, durability: Durability) -> Result<Self, StoreError> {
         let path = directory.join(FILE_NAME);
+        make_private(&path)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -280,6 +284,15 @@ impl Store {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A new file is its owner's alone; SQLite gives the files beside it the same permissions.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Denied { path: path.to_owned(), detail: error.to_string() }),
     }
 }
 

@@ -1,0 +1,150 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// A secure SIP node: phones register over TLS and call each other.
+#[derive(Parser, Debug)]
+#[command(
+    name = "farspeak",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    before_help = "Examples:\n  farspeak serve                 start a node; nothing needs to be configured\n  \
+                   farspeak user add alice        add a user and print what to paste into a phone\n  \
+                   farspeak doctor                say what is weak, broken or unreachable",
+    after_long_help = exit::TABLE
+)]
+pub struct Arguments {
+    /// Where the node keeps its state [default: /var/lib/farspeak for root, else ~/.local/share/farspeak].
+    #[arg(long, global = true, value_name = "DIR", env = "FARSPEAK_DATA")]
+    pub data: Option<PathBuf>,
+    /// The configuration [default: farspeak.toml in the data directory, if there].
+    #[arg(long, global = true, value_name = "FILE", env = "FARSPEAK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the node until it is told to stop (SIGTERM). SIGHUP reads configuration and certificates again.
+    #[command(
+        after_help = "Examples:\n  farspeak serve\n  farspeak serve --data /srv/farspeak --config /etc/farspeak.toml"
+    )]
+    Serve,
+    /// Add, list, change and remove users; at once if the node runs.
+    User {
+        /// What to do.
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Print the node's own certificate authority, for phones to trust.
+    #[command(after_help = "Examples:\n  farspeak ca > ca.pem\n  farspeak ca --fingerprint")]
+    Ca {
+        /// Print only the SHA-256 fingerprint.
+        #[arg(long)]
+        fingerprint: bool,
+    },
+    /// Print, check and explain the configuration.
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Say how the running node is.
+    #[command(after_help = "Examples:\n  farspeak status\n  farspeak status --json")]
+    Status,
+    /// Make the running node read configuration and certificates again; a bad file changes nothing.
+    #[command(after_help = "Examples:\n  farspeak reload")]
+    Reload,
+    /// Draw a call from the ladder log (`log.ladder` in the configuration).
+    #[command(after_help = "Examples:\n  farspeak ladder                            list the calls in the log\n  \
+                            farspeak ladder calls.jsonl --call 3c26     draw the call whose Call-ID begins so")]
+    Ladder {
+        /// The log [default: what `log.ladder` names].
+        file: Option<PathBuf>,
+        /// The Call-ID, or its beginning.
+        #[arg(long, value_name = "ID")]
+        call: Option<String>,
+        /// Draw every call.
+        #[arg(long, conflicts_with = "call")]
+        all: bool,
+    },
+    /// Say what listens where, what is weak, what is broken and who holds a port that is taken.
+    #[command(after_help = "Examples:\n  farspeak doctor\n  farspeak doctor --json")]
+    Doctor,
+}
+
+/// What to do with users.
+#[derive(Subcommand, Debug)]
+pub enum UserCommand {
+    /// Add a user; prints the password once, and what to paste into baresip and Linphone.
+    #[command(after_help = "Examples:\n  farspeak user add alice\n  farspeak user add reception --open-to strangers")]
+    Add {
+        /// The name: a-z, 0-9 and . - _ + inside it.
+        name: String,
+        /// Who may ring the user besides the users of this node.
+        #[arg(long, value_name = "WHOM", default_value = "nobody")]
+        open_to: OpenTo,
+    },
+    /// List the users.
+    #[command(after_help = "Examples:\n  farspeak user list\n  farspeak user list --json")]
+    List,
+    /// Remove a user and end the user's registrations.
+    #[command(after_help = "Examples:\n  farspeak user remove alice\n  farspeak user remove alice --yes")]
+    Remove {
+        /// The name.
+        name: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give a user a new password; the old one is void and phones must sign in again.
+    #[command(after_help = "Examples:\n  farspeak user reset alice")]
+    Reset {
+        /// The name.
+        name: String,
+    },
+    /// Change who may ring a user.
+    #[command(after_help = "Examples:\n  farspeak user set reception --open-to strangers\n  \
+                            farspeak user set alice --open-to nobody")]
+    Set {
+        /// The name.
+        name: String,
+        /// Who may ring the user besides the users of this node.
+        #[arg(long, value_name = "WHOM")]
+        open_to: OpenTo,
+    },
+}
+
+/// Who may ring a user besides the users of the node.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenTo {
+    /// Callers without an account here.
+    Strangers,
+    /// Nobody else.
+    Nobody,
+}
+
+/// What to do with the configuration.
+#[derive(Subcommand, Debug)]
+pub enum ConfigCommand {
+    /// Print every key with its default and its meaning.
+    #[command(after_help = "Examples:\n  farspeak config default > farspeak.toml")]
+    Default,
+    /// Check the configuration; silent if it is good.
+    #[command(after_help = "Examples:\n  farspeak config check\n  farspeak config check --config new.toml")]
+    Check,
+    /// Print the values in force and where each comes from.
+    #[command(after_help = "Examples:\n  farspeak config show\n  farspeak config show --json")]
+    Show,
+}

@@ -1,0 +1,106 @@
+//! `farspeak serve`: runs the node.
+
+use std::io::Write as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use farspeak_node::server::{Server, ServerOptions, Summary};
+use farspeak_node::telemetry::Telemetry;
+use farspeak_sansio::Transport;
+use serde_json::{Value, json};
+
+use crate::exit::{CliResult, Exit};
+use crate::output;
+use crate::place::Place;
+
+pub fn run(place: &Place, json: bool) -> CliResult {
+    let loaded = place.load()?;
+    let telemetry = Telemetry::start(&loaded.config);
+    if let Err(error) = farspeak_net::raise_open_files() {
+        tracing::warn!("the limit of open files cannot be raised: {error}");
+    }
+    let (data, config_file) = (place.data.clone(), place.config_file.clone());
+    let server = Server::start(ServerOptions { data, loaded, config_file, telemetry })?;
+    let summary = server.summary();
+    if json {
+        output::print_json(&to_json(summary));
+    } else {
+        output::print(&describe(summary));
+    }
+    let _ = std::io::stdout().flush(); // whoever waits for the line gets it now
+    notify_service_manager();
+    server.run()?;
+    Ok(Exit::Done)
+}
+
+/// The last line is `ready`.
+fn describe(summary: &Summary) -> String {
+    let of = |transports: &[Transport]| {
+        let chosen = summary.listening.iter().filter(|listener| transports.contains(&listener.transport));
+        chosen.map(|listener| format!("{} {}", listener.transport, listener.address)).collect::<Vec<_>>().join(", ")
+    };
+    let state = if summary.first_start { " (new)" } else { "" };
+    let mut rows = vec![
+        ("domain", summary.domain.clone()),
+        ("data", format!("{}{state}", summary.data.display())),
+        ("phones", of(&[Transport::Tls])),
+        ("web", of(&[Transport::Wss])),
+    ];
+    let legacy = of(&[Transport::Udp, Transport::Tcp, Transport::Ws]);
+    if !legacy.is_empty() {
+        rows.push(("clear text", legacy));
+    }
+    if let Some(admin) = summary.admin {
+        rows.push(("metrics", format!("http://{admin}/metrics")));
+    }
+    match &summary.authority_fingerprint {
+        Some(fingerprint) => rows.push(("authority", format!("SHA-256 {fingerprint}"))),
+        None => rows.push(("certificate", format!("SHA-256 {}", summary.certificate_fingerprint))),
+    }
+    rows.push(("users", format!("{}, {} phones known", summary.users, summary.restored)));
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| vec![format!("  {name}"), value])
+        .collect();
+    let mut out = format!("farspeak {} serves\n{}", env!("CARGO_PKG_VERSION"), output::table(&rows));
+    for warning in &summary.warnings {
+        out.push_str(&format!("{} {warning}\n", output::paint("warning:", "33;1", output::is_terminal())));
+    }
+    if summary.authority_fingerprint.is_some() && summary.first_start {
+        out.push_str("phones have to trust the authority: `farspeak ca > ca.pem`\n");
+    }
+    if summary.users == 0 {
+        out.push_str("next: `farspeak user add alice` in another terminal\n");
+    }
+    out.push_str("ready\n");
+    out
+}
+
+fn to_json(summary: &Summary) -> Value {
+    let listening: Vec<Value> = summary
+        .listening
+        .iter()
+        .map(|listener| json!({"transport": listener.transport.as_str(), "address": listener.address.to_string()}))
+        .collect();
+    json!({
+        "event": "ready", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "domain": summary.domain,
+        "data": summary.data, "first_start": summary.first_start, "listening": listening, "admin": summary.admin,
+        "authority_fingerprint": summary.authority_fingerprint,
+        "certificate_fingerprint": summary.certificate_fingerprint, "users": summary.users,
+        "restored": summary.restored, "warnings": summary.warnings,
+    })
+}
+
+/// Tells systemd (`Type=notify`) that the node is up. Without a service manager nothing happens.
+fn notify_service_manager() {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let bytes = path.as_encoded_bytes();
+    let address = match bytes.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
+        let _ = socket.send_to_addr(b"READY=1", &address); // a manager that does not listen need not be told
+    }
+}
