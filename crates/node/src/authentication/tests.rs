@@ -374,7 +374,7 @@ fn from_tells_who_speaks() {
 #[test]
 fn believes_a_name_only_when_told_to() {
     let mut world = World::new();
-    let invite = |from| request("INVITE", "sip:alice@example.org", from, "");
+    let invite = |from: &str| request("INVITE", "sip:alice@example.org", from, "");
     assert_eq!(world.check(&invite("<sip:carol@example.org>")), Verdict::Absent);
     world.config.believe_everybody = true;
     for name in ["alice", "carol"] {
