@@ -46,6 +46,8 @@ pub struct Phone {
     pub extra: Vec<(String, String)>,
     /// Whom the next new request claims to come from (in a REGISTER: whom it is for), instead of the truth.
     pub claims: Option<String>,
+    /// How often nobody acknowledged its answer for 32 s (RFC 3261 §13.3.1.4).
+    pub gave_up: u32,
     /// What its requests say in Max-Forwards.
     pub hops: u32,
     /// Registers anew, a second after its flow has failed.
@@ -107,6 +109,7 @@ impl Phone {
             last_response: None,
             extra: Vec::new(),
             claims: None,
+            gave_up: 0,
             hops: 70,
             comes_back: false,
             answers_challenges: true,
@@ -220,10 +223,7 @@ impl Phone {
     /// CANCEL for the last call that is being set up.
     pub fn cancel(&mut self, now: Instant) {
         let Some(at) = self.last_call(|call| matches!(call.state, State::Calling)) else { return };
-        let newest = self.invites.iter().rev().find(|(_, call)| **call == at).map(|(tx, _)| *tx);
-        if let Some(tx) = newest {
-            self.endpoint.cancel(now, tx);
-        }
+        self.stop_calling(now, at);
     }
 
     /// BYE for the last call that is up, on either side.
@@ -254,12 +254,7 @@ impl Phone {
                     self.respond_to_invite(now, at, 480, &[]);
                     self.calls[at].state = State::Ended;
                 }
-                State::Calling => {
-                    let newest = self.invites.iter().rev().find(|(_, call)| **call == at).map(|(tx, _)| *tx);
-                    if let Some(tx) = newest {
-                        self.endpoint.cancel(now, tx);
-                    }
-                }
+                State::Calling => self.stop_calling(now, at),
                 State::Ended => {}
             }
         }
@@ -351,6 +346,13 @@ impl Phone {
         headers.extend(extra);
         let (uri, cseq, body) = (call.remote_target.clone(), call.local_cseq, body.to_owned());
         self.send(now, Job { method, uri, headers, body, cseq, call: Some(at), challenged: 0 });
+    }
+
+    fn stop_calling(&mut self, now: Instant, at: usize) {
+        let waiting = self.jobs.iter().find(|(_, job)| job.method == Method::Invite && job.call == Some(at));
+        if let Some((tx, _)) = waiting {
+            self.endpoint.cancel(now, *tx);
+        }
     }
 
     fn hang_up(&mut self, now: Instant, at: usize) {
@@ -567,6 +569,7 @@ impl Phone {
                 let after = T1 * 2_u32.pow(repetition.min(3));
                 // 64 × T1 are over after the eleventh.
                 if repetition > 10 {
+                    self.gave_up += 1;
                     return self.hang_up(now, call);
                 }
                 if let Some(answer) = self.calls[call].answer.clone() {

@@ -82,7 +82,9 @@ pub fn everywhere(scenario: fn(&mut World)) {
         (first, last) = run(Conditions::fair(transport), scenario);
     }
     for seed in 0..4 {
-        run(Conditions { chunks: true, seed, ..Conditions::fair(Transport::Tls) }, scenario);
+        // Chunks take their time: what goes to different phones arrives in either order.
+        let chunks = Conditions { chunks: true, seed, watch: Watch::Outcome, ..Conditions::fair(Transport::Tls) };
+        run(chunks, scenario);
     }
     for seed in 0..24 {
         let lossy = Conditions { loss: 0.2, seed, watch: Watch::Outcome, ..Conditions::fair(Transport::Udp) };
@@ -101,8 +103,8 @@ pub fn everywhere(scenario: fn(&mut World)) {
     }
 }
 
-/// Runs the scenario, ends what it left, and asserts that no state remains. Returns how many messages had
-/// travelled when the scene began, and when it was over.
+/// Runs the scenario, ends what it left, and asserts that no state remains. Returns how many messages had travelled when
+/// the scene began, and when it was over.
 pub fn run(conditions: Conditions, scenario: fn(&mut World)) -> (usize, usize) {
     let mut world = World::new(conditions);
     world.net.note(format!("{conditions:?}"));
@@ -273,8 +275,7 @@ impl World {
                     return;
                 }
                 let seen = self.wait(pattern, secs(70));
-                let must = self.conditions.watch == Watch::Outcome;
-                assert!(seen || !must, "`{pattern}` did not happen\n{}", self.net);
+                assert!(seen || self.is_excused(), "`{pattern}` did not happen\n{}", self.net);
             }
         }
     }
@@ -283,7 +284,7 @@ impl World {
     #[track_caller]
     pub fn expect_any(&mut self, pattern: &str) {
         let seen = self.wait(pattern, secs(70));
-        assert!(seen || self.conditions.watch == Watch::Leftovers, "`{pattern}` did not happen\n{}", self.net);
+        assert!(seen || self.is_excused(), "`{pattern}` did not happen\n{}", self.net);
     }
 
     /// Asserts something about the outcome, unless anything may happen.
@@ -295,7 +296,11 @@ impl World {
         let until = self.net.now() + secs(64);
         while !holds(self) {
             self.strike();
-            assert!(self.net.step(until), "{what} did not come true\n{}", self.net);
+            let more = self.net.step(until);
+            if !more && self.is_excused() {
+                return;
+            }
+            assert!(more, "{what} did not come true\n{}", self.net);
         }
     }
 
@@ -325,6 +330,13 @@ impl World {
         }
         self.net.settled_within(secs(300)).no_state_left();
         assert!(self.net.mark() < 3_000, "a storm of messages\n{}", self.net);
+    }
+
+    /// Whether anything may happen; or so much was lost that a phone gave up as RFC 3261 §13.3.1.4 says: 2xx and ACK are
+    /// repeated from end to end alone, and at a loss of 20 % one of 500 answers has bad luck for 32 s.
+    fn is_excused(&self) -> bool {
+        let gave_up = || self.phones.iter().any(|(_, host)| self.net.machine(*host).gave_up > 0);
+        self.conditions.watch == Watch::Leftovers || (self.conditions.loss > 0.0 && gave_up())
     }
 
     fn wait(&mut self, pattern: &str, within: Duration) -> bool {
