@@ -185,7 +185,10 @@ impl Message {
             via?;
         }
         for (name, address) in [(HeaderName::From, self.from()?), (HeaderName::To, self.to()?)] {
-            address.uri().map_err(|_| HeaderError::malformed(name))?;
+            // tag-param = "tag" EQUAL token
+            if address.uri().is_err() || address.param("tag") == Some(None) {
+                return Err(HeaderError::malformed(name));
+            }
         }
         self.call_id()?;
         let cseq = self.cseq()?;

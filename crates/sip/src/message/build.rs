@@ -80,7 +80,9 @@ impl<'m> ResponseBuilder<'m> {
     fn write_to(&self, head: &mut String, line: &str) {
         match &self.to_tag {
             Some(tag) if self.request.to_tag().is_none() => {
-                head.push_str(super::lex::trim_end(line));
+                let line = super::lex::trim_end(line);
+                // Some phones end a value with a semicolon of no use; two would not be well formed.
+                head.push_str(super::lex::trim_end(line.strip_suffix(';').unwrap_or(line)));
                 head.push_str(";tag=");
                 push_clean(head, tag);
                 head.push_str("\r\n");

@@ -124,7 +124,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
         if fields.len() == limits.max_headers {
             return Err(ParseErrorKind::TooManyHeaders);
         }
-        if (field.end - field.start) as usize > limits.max_line + 2 {
+        if (field.end - field.start) as usize > limits.max_line.saturating_add(2) {
             return Err(ParseErrorKind::LineTooLong);
         }
         at = field.end as usize;
