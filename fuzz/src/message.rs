@@ -35,7 +35,9 @@ fn read_everything(message: &Message) {
         assert_eq!(HeaderName::parse(written), name);
         assert!(message.header_named(written).is_some());
         assert!(message.headers_named(written).any(|candidate| candidate == value));
-        let _ = message.name_addrs(name).flatten().map(|address| (address.uri(), address.display_name())).count();
+        for address in message.name_addrs(name).flatten() {
+            let _ = (address.uri(), address.display_name());
+        }
         let _ = message.tokens(name).count();
     }
     for via in message.vias().flatten() {

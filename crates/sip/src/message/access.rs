@@ -51,7 +51,6 @@ impl Message {
     }
 
     /// The tag of From; `None` also if From is wrong.
-    #[expect(clippy::wrong_self_convention, reason = "named for the header field")]
     pub fn from_tag(&self) -> Option<&str> {
         self.from().ok()?.tag()
     }
