@@ -104,6 +104,8 @@ counters! {
     handed_over: Counter,
     /// Messages lost because the queue of the shard that owns their flow was full.
     handed_over_lost: Counter,
+    /// Panics of the machine that were contained. Each is a bug.
+    panics: Counter,
     /// Bytes waiting for peers now, 64 counted for each message besides its own.
     queued_bytes: Gauge,
 }

@@ -50,6 +50,11 @@ impl<M: Machine> ShardHandle<M> {
         self.shard
     }
 
+    /// Whether the shard lives: it has neither stopped nor died.
+    pub fn is_running(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     /// Runs `command` on the shard's thread, soon; what the machine then has to send is sent. Never waits. Safe to call
     /// from an event handler.
     pub fn run(&self, command: impl FnOnce(&mut M, Instant) + Send + 'static) -> Result<(), RunError> {
@@ -130,7 +135,7 @@ impl<M: Machine> ShardHandles<M> {
 pub enum RunError {
     /// The shard's queue is full ([`NetConfig::command_queue`](crate::NetConfig::command_queue)).
     Busy,
-    /// The shard has stopped.
+    /// The shard has stopped, or died, or the question put to it panicked.
     Stopped,
 }
 

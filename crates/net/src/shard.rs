@@ -2,6 +2,7 @@
 //! sends what the machine has to send, hands its events to the handler and arms the one timer.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,6 +85,7 @@ pub(crate) struct Shard<M: Machine, F: Framing> {
     udp: UdpSockets,
     core: RefCell<Core<M>>,
     handles: ShardHandles<M>,
+    stop: Arc<Notify>,
     /// When the timer fires.
     armed: Cell<Option<Instant>>,
     rearm: Notify,
@@ -133,6 +135,7 @@ pub(crate) fn run<M: Machine + 'static, F: Framing>(setup: ShardSetup<M>, parts:
         udp: udp_sockets,
         core: RefCell::new(Core { machine, handler, context, failed: Vec::new() }),
         handles,
+        stop: Arc::clone(&stop),
         armed: Cell::new(None),
         rearm: Notify::new(),
     });
@@ -153,6 +156,7 @@ pub(crate) fn run<M: Machine + 'static, F: Framing>(setup: ShardSetup<M>, parts:
         while let Either::Left((Some(mail), _)) = select(pin!(mailbox.recv()), stop.as_mut()).await {
             shard.open(mail);
         }
+        assert!(shard.counters.panics.get() < MOST_PANICS, "gave up after {MOST_PANICS} panics");
         for acceptor in acceptors {
             acceptor.abort();
         }
@@ -163,8 +167,26 @@ pub(crate) fn run<M: Machine + 'static, F: Framing>(setup: ShardSetup<M>, parts:
 }
 
 impl<M: Machine + 'static, F: Framing> Shard<M, F> {
-    /// Calls the machine, then does all that follows from it.
-    pub(crate) fn drive(self: &Rc<Self>, now: Instant, call: impl FnOnce(&mut M, Instant)) {
+    /// Calls the machine, then does all that follows from it. Returns whether that went without a panic.
+    pub(crate) fn drive(self: &Rc<Self>, now: Instant, call: impl FnOnce(&mut M, Instant)) -> bool {
+        self.guard(|| self.drive_unguarded(now, call))
+    }
+
+    /// Contains a panic of the machine or its framing: it costs what was just being done, not the calls of everybody
+    /// else. That the state is whole is then no longer sure: after [`MOST_PANICS`] the shard gives up.
+    pub(crate) fn guard(&self, act: impl FnOnce()) -> bool {
+        let whole = catch_unwind(AssertUnwindSafe(act)).is_ok();
+        if !whole {
+            self.counters.panics.increment();
+            tracing::error!(shard = self.shard, "a machine panicked; this is a bug, please report what stands above");
+            if self.counters.panics.get() >= MOST_PANICS {
+                self.stop.notify_one();
+            }
+        }
+        whole
+    }
+
+    fn drive_unguarded(self: &Rc<Self>, now: Instant, call: impl FnOnce(&mut M, Instant)) {
         let core = &mut *self.core.borrow_mut();
         call(&mut core.machine, now);
         loop {
@@ -194,7 +216,9 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
     /// A message has arrived.
     pub(crate) fn receive(self: &Rc<Self>, now: Instant, flow: Flow, bytes: &[u8]) {
         self.counters.messages_received.increment();
-        self.drive(now, |machine, now| machine.handle_receive(now, Receive { flow, bytes }));
+        if !self.drive(now, |machine, now| machine.handle_receive(now, Receive { flow, bytes })) {
+            self.flows.borrow_mut().close(flow.id); // if it is a connection
+        }
     }
 
     /// Sends on a connection what is the edge's own: keep-alives, and replies to what cannot be framed.
@@ -280,7 +304,9 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
     fn open(self: &Rc<Self>, mail: Mail<M>) {
         let now = self.clock.now();
         match mail {
-            Mail::Run(command) => self.drive(now, command),
+            Mail::Run(command) => {
+                self.drive(now, command);
+            }
             Mail::Transmit { from, transmit } => {
                 let flow = transmit.flow;
                 if !self.flows.borrow_mut().send(&flow, from, transmit.bytes) {
@@ -290,7 +316,9 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
                     }
                 }
             }
-            Mail::Failed(flow) => self.drive(now, |machine, now| machine.handle_flow_failed(now, flow)),
+            Mail::Failed(flow) => {
+                self.drive(now, |machine, now| machine.handle_flow_failed(now, flow));
+            }
             Mail::Close(flow) => self.flows.borrow_mut().close(flow.id),
         }
     }
@@ -378,6 +406,8 @@ fn pin_to_core(_: usize) {}
 
 /// One TLS record.
 const READ_BUFFER: usize = 16 << 10;
+/// Panics after which a shard is dead rather than doubtful.
+const MOST_PANICS: u64 = 100;
 /// How often a stopping shard looks whether it is done.
 const STOP_TICK: Duration = Duration::from_millis(5);
 /// How long a stopping shard writes what waits and says goodbye.

@@ -185,7 +185,9 @@ where
                 Ok(()) => {
                     let bytes = room.filled();
                     shard.counters.stream_bytes_received.add(bytes.len() as u64);
-                    self.take(now, bytes);
+                    if !shard.guard(|| self.take(now, bytes)) {
+                        self.state = State::Closing;
+                    }
                 }
             }
             if !matches!(self.state, State::Open) {

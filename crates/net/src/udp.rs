@@ -107,7 +107,8 @@ pub(crate) async fn run<M: Machine + 'static, F: Framing>(shard: Rc<Shard<M, F>>
             match taken {
                 Ok((length, local, remote)) => {
                     shard.counters.datagrams_received.increment();
-                    take(&shard, now, port.flow(local, remote), &buffer[..length]);
+                    let flow = port.flow(local, remote);
+                    shard.guard(|| take(&shard, now, flow, &buffer[..length]));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     more = false;

@@ -161,10 +161,14 @@ where
 
     /// Takes what has arrived. Ready when there will be no more.
     fn read(&mut self, now: Instant, context: &mut Context<'_>) -> Poll<End> {
+        let shard = Rc::clone(&self.shard);
         for _ in 0..READS_IN_A_ROW {
             match ready!(Pin::new(&mut self.socket).poll_next(context)) {
-                Some(Ok(Message::Text(text))) => self.take(now, text.as_bytes()),
-                Some(Ok(Message::Binary(bytes))) => self.take(now, &bytes),
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    if !shard.guard(|| self.take(now, &message.into_data())) {
+                        self.state = State::Closing;
+                    }
+                }
                 Some(Ok(Message::Ping(_) | Message::Close(_))) => {
                     self.pulse.heard(now);
                     self.flushing = true; // the library has put the answer in its buffer

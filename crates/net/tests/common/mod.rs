@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 /// Answers each line by `SHARD echo: LINE`. Knows a few commands besides.
 pub struct Echo {
-    shard: u8,
+    pub shard: u8,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     timers: VecDeque<(Instant, Flow)>,
@@ -47,6 +47,7 @@ impl Machine for Echo {
             "flood" => (0..300).for_each(|_| self.send(received.flow, &format!("{:1000}\n", "flood"))),
             "thrice" => (1..=3).for_each(|time| self.send(received.flow, &format!("{time}\n"))),
             "quiet" => {}
+            "panic" => panic!("as the test wants"),
             _ => self.send(received.flow, &format!("{} echo: {text}", self.shard)),
         }
         self.events.push_back(Event::Received(self.shard, received.flow, text));
@@ -89,6 +90,7 @@ fn frame(line: &[u8]) -> Framed<'_> {
     match line.trim_ascii_end() {
         b"ping" => Framed::Ping,
         b"" => Framed::Pong,
+        b"panic in the framer" => panic!("as the test wants"),
         b"broken" => Framed::Broken { reply: Some(b"that was broken\n".to_vec()), reason: "as asked".into() },
         _ => Framed::Message(line.into()),
     }
