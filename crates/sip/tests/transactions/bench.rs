@@ -140,7 +140,8 @@ impl Bench {
     pub fn assert_settles(&mut self) {
         self.pass(Duration::from_secs(70));
         let counts = self.endpoint.counts();
-        assert_eq!((counts.transactions(), counts.flows, counts.timers), (0, 0, 0), "{counts:?}");
+        let left = (counts.transactions(), counts.unanswered, counts.flows, counts.timers);
+        assert_eq!(left, (0, 0, 0, 0), "{counts:?}");
         assert_eq!(self.endpoint.poll_timeout(), None);
     }
 }

@@ -253,3 +253,19 @@ fn the_request_is_kept_until_its_final_response() {
     bench.respond(tx, 200);
     assert!(bench.endpoint.server_request(tx).is_none());
 }
+
+#[test]
+fn counts_tell_what_a_shutdown_has_to_wait_for() {
+    let mut bench = Bench::new();
+    let unanswered = |bench: &Bench| bench.endpoint.counts().unanswered;
+    bench.receive(udp(), &incoming("INVITE", VIA));
+    let invite = bench.requested();
+    bench.receive(udp(), &incoming("OPTIONS", VIA));
+    let options = bench.requested();
+    assert_eq!(unanswered(&bench), 2);
+    bench.respond(invite, 180);
+    bench.respond(options, 200);
+    assert_eq!((unanswered(&bench), bench.endpoint.counts().transactions()), (1, 2));
+    bench.respond(invite, 200);
+    assert_eq!(unanswered(&bench), 0);
+}
