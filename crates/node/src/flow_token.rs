@@ -5,8 +5,11 @@
 //! went out on (B). RFC 5626 §5.2 does the same for one side; RFC 3261 §16.6 step 4 allows any user part.
 //!
 //! ```text
-//! base64url( shape 1 | A: id 8, local, remote | B: id 8, local, remote | MAC 12 )      local, remote: address, port
+//! base64url( shape 1 | A: user 4, id 8, local, remote | B: the same | MAC 12 )      local, remote: address, port
 //! ```
+//!
+//! `user` is a hash of the address-of-record that the side was reached at or authenticated as, 0 if it is nobody's here:
+//! when the connection of a phone has ended, the dialog may follow to a new one of the same user, and to nobody else's.
 //!
 //! The MAC is SipHash-2-4-128, cut to 96 bits, under a key of this node, over the token and the Call-ID: a token can
 //! neither be made up nor be carried into another dialog. It hides nothing: both ends could learn the addresses in it
@@ -22,22 +25,36 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 /// Both ends of a dialog through this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowToken {
-    /// The flow that the dialog's first request came in on.
-    pub a: Flow,
-    /// The flow that it went out on.
-    pub b: Flow,
+    /// Where the dialog's first request came from.
+    pub a: Side,
+    /// Where it went.
+    pub b: Side,
+}
+
+/// One end of a dialog.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Side {
+    /// The flow that led there when the dialog began.
+    pub flow: Flow,
+    /// Who is there: [`user_hash`] of the address-of-record, 0 for a stranger.
+    pub user: u32,
 }
 
 /// Where a request inside a dialog goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OtherSide {
-    /// It came over one of the two flows and goes out over the other.
-    Flow(Flow),
-    /// It came over neither, but from the address of one: it goes out over the other, unless the location table knows
-    /// better.
-    ByAddress(Flow),
+    /// It came over the flow of one side, or from its address, and goes to the other.
+    Known(Side),
     /// It came from elsewhere: its sender has reconnected from a new address.
     Unknown,
+}
+
+/// What a token says of a user: never 0.
+pub fn user_hash(key: &[u8; 16], aor: &str) -> u32 {
+    let mut hasher = SipHasher24::new_with_key(key);
+    hasher.write(b"user");
+    hasher.write(aor.as_bytes());
+    (hasher.finish128().h1 as u32).max(1)
 }
 
 impl FlowToken {
@@ -66,17 +83,17 @@ impl FlowToken {
 
     /// The side opposite to `source`.
     pub fn other_side(&self, source: &Flow) -> OtherSide {
-        if same_flow(&self.a, source) {
-            return OtherSide::Flow(self.b);
+        if same_flow(&self.a.flow, source) {
+            return OtherSide::Known(self.b);
         }
-        if same_flow(&self.b, source) {
-            return OtherSide::Flow(self.a);
+        if same_flow(&self.b.flow, source) {
+            return OtherSide::Known(self.a);
         }
         let from = source.remote.ip().to_canonical();
-        let (a, b) = (self.a.remote.ip().to_canonical() == from, self.b.remote.ip().to_canonical() == from);
-        match (a, b) {
-            (true, false) => OtherSide::ByAddress(self.b),
-            (false, true) => OtherSide::ByAddress(self.a),
+        let is_there = |side: &Side| side.flow.remote.ip().to_canonical() == from;
+        match (is_there(&self.a), is_there(&self.b)) {
+            (true, false) => OtherSide::Known(self.b),
+            (false, true) => OtherSide::Known(self.a),
             // Both phones behind one NAT, or neither where it was.
             _ => OtherSide::Unknown,
         }
@@ -84,8 +101,8 @@ impl FlowToken {
 
     fn pack(&self, out: &mut [u8; MAX_BYTES]) -> usize {
         let mut writer = Writer { out, length: 1 };
-        let a = writer.flow(&self.a);
-        let b = writer.flow(&self.b);
+        let a = writer.side(&self.a);
+        let b = writer.side(&self.b);
         let length = writer.length;
         out[0] = a << 4 | b;
         length
@@ -94,8 +111,8 @@ impl FlowToken {
     fn unpack(payload: &[u8]) -> Option<Self> {
         let (&shape, rest) = payload.split_first()?;
         let mut reader = Reader { rest };
-        let a = reader.flow(shape >> 4)?;
-        let b = reader.flow(shape & 0x0f)?;
+        let a = reader.side(shape >> 4)?;
+        let b = reader.side(shape & 0x0f)?;
         reader.rest.is_empty().then_some(Self { a, b })
     }
 }
@@ -129,8 +146,10 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the flow, returns its shape: bit 3 for IPv6, bits 0–2 for the transport.
-    fn flow(&mut self, flow: &Flow) -> u8 {
+    /// Writes the side, returns the shape of its flow: bit 3 for IPv6, bits 0–2 for the transport.
+    fn side(&mut self, side: &Side) -> u8 {
+        let flow = &side.flow;
+        self.put(&side.user.to_be_bytes());
         self.put(&flow.id.to_bits().to_be_bytes());
         let transport = match flow.transport {
             Transport::Udp => 0,
@@ -162,7 +181,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn flow(&mut self, shape: u8) -> Option<Flow> {
+    fn side(&mut self, shape: u8) -> Option<Side> {
+        let user = u32::from_be_bytes(self.take()?);
         let id = FlowId::from_bits(u64::from_be_bytes(self.take()?));
         let transport = match shape & 0b111 {
             0 => Transport::Udp,
@@ -175,7 +195,7 @@ impl Reader<'_> {
         let v6 = shape & 0b1000 != 0;
         let local = self.address(v6)?;
         let remote = self.address(v6)?;
-        Some(Flow { id, transport, local, remote })
+        Some(Side { flow: Flow { id, transport, local, remote }, user })
     }
 
     fn address(&mut self, v6: bool) -> Option<SocketAddr> {
@@ -243,7 +263,7 @@ fn value_of(digit: u8) -> Option<u8> {
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const MAC_BYTES: usize = 12;
 /// Two IPv6 flows and the rest.
-const MAX_BYTES: usize = 1 + 2 * (8 + 2 * 18) + MAC_BYTES;
+const MAX_BYTES: usize = 1 + 2 * (4 + 8 + 2 * 18) + MAC_BYTES;
 
 #[cfg(test)]
 mod tests {
@@ -259,8 +279,8 @@ mod tests {
 
     fn token() -> FlowToken {
         FlowToken {
-            a: flow(Transport::Tls, 1, "198.51.100.1:40000"),
-            b: flow(Transport::Udp, 2, "203.0.113.1:5060"),
+            a: Side { flow: flow(Transport::Tls, 1, "198.51.100.1:40000"), user: 7 },
+            b: Side { flow: flow(Transport::Udp, 2, "203.0.113.1:5060"), user: 0 },
         }
     }
 
@@ -273,13 +293,13 @@ mod tests {
     #[test]
     fn comes_back_as_it_was() {
         let six = FlowToken {
-            a: flow(Transport::Wss, 9, "[2001:db8::9]:50000"),
-            b: flow(Transport::Tcp, 8, "203.0.113.1:5060"),
+            a: Side { flow: flow(Transport::Wss, 9, "[2001:db8::9]:50000"), user: u32::MAX },
+            b: Side { flow: flow(Transport::Tcp, 8, "203.0.113.1:5060"), user: 1 },
         };
         for token in [token(), six] {
             assert_eq!(FlowToken::decode(&KEY, "c@h", &text(&token, "c@h")), Some(token));
         }
-        assert_eq!(text(&token(), "c@h").len(), 71);
+        assert_eq!(text(&token(), "c@h").len(), 82);
     }
 
     #[test]
@@ -311,15 +331,15 @@ mod tests {
     #[test]
     fn leads_to_the_other_side() {
         let token = token();
-        assert_eq!(token.other_side(&token.a), OtherSide::Flow(token.b));
-        assert_eq!(token.other_side(&token.b), OtherSide::Flow(token.a));
+        assert_eq!(token.other_side(&token.a.flow), OtherSide::Known(token.b));
+        assert_eq!(token.other_side(&token.b.flow), OtherSide::Known(token.a));
     }
 
     #[test]
     fn a_new_connection_from_the_same_address_is_the_same_side() {
         let token = token();
         let again = flow(Transport::Tls, 50, "198.51.100.1:40001");
-        assert_eq!(token.other_side(&again), OtherSide::ByAddress(token.b));
+        assert_eq!(token.other_side(&again), OtherSide::Known(token.b));
         let elsewhere = flow(Transport::Tls, 50, "198.51.100.200:40001");
         assert_eq!(token.other_side(&elsewhere), OtherSide::Unknown);
     }
@@ -327,8 +347,8 @@ mod tests {
     #[test]
     fn a_slot_used_again_is_another_flow() {
         let token = token();
-        let mut later = token.a;
+        let mut later = token.a.flow;
         later.id = FlowId::new(1, 1, 8);
-        assert!(!same_flow(&token.a, &later));
+        assert!(!same_flow(&token.a.flow, &later));
     }
 }

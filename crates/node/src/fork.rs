@@ -171,8 +171,8 @@ pub struct Context {
     pub finished: bool,
     /// Whether the server transaction has ended.
     pub server_gone: bool,
-    /// Whether it carries Proxy-Authorization for us, which comes off.
-    pub own_credentials: bool,
+    /// Who authenticated with it, as in [`Side`](crate::flow_token::Side); 0 if nobody.
+    pub caller: u32,
 }
 
 impl Context {

@@ -26,7 +26,7 @@ use farspeak_sip::message::{HeaderName, Host, Message, Method, Scheme, StatusCod
 use crate::binding::Binding;
 use crate::domain::Aor;
 use crate::event::Event;
-use crate::flow_token::{FlowToken, OtherSide};
+use crate::flow_token::{FlowToken, OtherSide, Side, same_flow, user_hash};
 use crate::fork::{Context, Target, TargetSet};
 use crate::loop_detection::loop_key;
 use crate::route::{BadRoute, RoutePlan};
@@ -113,7 +113,7 @@ impl Core {
         if plan.foreign > 0 && plan.token.is_none() {
             return Err(Refusal::new(StatusCode::FORBIDDEN).reason("Route Was Not Issued Here"));
         }
-        let own_credentials = self.admit(now, &flow, request, &destination)?;
+        let user = self.admit(now, &flow, request, &destination)?;
         let targets = self.targets(now, &flow, &uri, destination)?;
         Ok(Some(Context {
             request: Arc::clone(request),
@@ -127,7 +127,9 @@ impl Core {
             cancelled: false,
             finished: false,
             server_gone: false,
-            own_credentials,
+            caller: user.map_or(0, |user| {
+                user_hash(&self.shared.keys.flow_token, self.settings.domain.aor_of_user(&user.name).as_str())
+            }),
         }))
     }
 
@@ -187,16 +189,34 @@ impl Core {
         }
     }
 
-    /// Where a request inside a dialog goes: to the side it did not come from. If its sender has reconnected, or the
-    /// other side has, the location table knows who is where now.
+    /// Where a request inside a dialog goes: to the side it did not come from. If the phone there has moved to another
+    /// connection or, on UDP, another mapping of its NAT, the location table knows.
     pub(crate) fn dialog_target(&self, now: Instant, source: &Flow, uri: &Uri<'_>, token: &FlowToken) -> Option<Target> {
-        let live = || self.shared.location.by_contact(now, uri).map(Target::Binding);
-        match token.other_side(source) {
-            OtherSide::Flow(flow) if self.shared.is_dead(&flow) => live().or(Some(Target::Dialog(flow))),
-            OtherSide::Flow(flow) => Some(Target::Dialog(flow)),
-            OtherSide::ByAddress(flow) => live().or(Some(Target::Dialog(flow))),
-            OtherSide::Unknown => live(),
+        let side = match token.other_side(source) {
+            OtherSide::Known(side) => side,
+            OtherSide::Unknown => {
+                let there = |side| self.phone_of(now, uri, side).map(Target::Binding);
+                return there(&token.a).or_else(|| there(&token.b));
+            }
+        };
+        let stays = Some(Target::Dialog(side.flow));
+        if side.flow.transport.is_reliable() && !self.shared.is_dead(&side.flow) {
+            return stays;
         }
+        self.phone_of(now, uri, &side).map(Target::Binding).or(stays)
+    }
+
+    /// The live registration of that Contact by the user of that side: if several, the one over its flow, else the
+    /// latest. A stranger has none: nobody can register a stranger's Contact to get at the dialog.
+    pub(crate) fn phone_of(&self, now: Instant, uri: &Uri<'_>, side: &Side) -> Option<Arc<Binding>> {
+        if side.user == 0 {
+            return None;
+        }
+        let key = &self.shared.keys.flow_token;
+        let mut phones = self.shared.location.all_by_contact(now, uri);
+        phones.retain(|phone| user_hash(key, phone.aor().as_str()) == side.user);
+        let over_flow = |phone: &Binding| phone.flow().is_some_and(|flow| same_flow(&flow, &side.flow));
+        phones.into_iter().max_by_key(|phone| (over_flow(phone), phone.version()))
     }
 
     /// Max-Forwards (RFC 3261 §16.3 step 3). `true` if it is used up and the request is an OPTIONS, which we answer.

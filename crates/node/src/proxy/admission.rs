@@ -3,6 +3,8 @@
 //! Gathers the [`Facts`] and asks [`decide`]; the verdict of the policy becomes the answer here. A request inside a dialog
 //! with a valid flow token needs nothing more.
 
+use std::sync::Arc;
+
 use farspeak_sansio::{Flow, Instant};
 use farspeak_sip::message::Message;
 
@@ -10,18 +12,19 @@ use super::{Destination, Refusal};
 use crate::authentication::{Authenticator, Checked, Role, Verdict};
 use crate::policy::{Decision, Facts, Target, decide};
 use crate::shard::Core;
+use crate::users::User;
 
 impl Core {
-    /// Lets the request pass or says how it is refused. `true` if it carries credentials for us.
+    /// Lets the request pass or says how it is refused. Gives who authenticated, if anybody had to.
     pub(super) fn admit(
         &self,
         now: Instant,
         flow: &Flow,
         request: &Message,
         destination: &Destination,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Option<Arc<User>>, Refusal> {
         if matches!(destination, Destination::Dialog(_)) {
-            return Ok(false);
+            return Ok(None);
         }
         let authenticator = self.authenticator();
         let verdict = match authenticator.check(now, flow, request, Role::Proxy) {
@@ -37,7 +40,7 @@ impl Core {
             target: self.target_of(destination),
         };
         match decide(&facts) {
-            Decision::Allow => Ok(user.is_some()),
+            Decision::Allow => Ok(user.cloned()),
             Decision::Challenge => {
                 let stale = verdict == Verdict::Stale;
                 Err(authenticator.challenge(now, flow, request, Role::Proxy, stale).into())

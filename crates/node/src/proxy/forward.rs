@@ -9,7 +9,7 @@ use farspeak_sip::digest::Credentials;
 use farspeak_sip::endpoint::ServerTx;
 use farspeak_sip::message::{Edit, HeaderName, Message, Method, StatusCode};
 
-use crate::flow_token::FlowToken;
+use crate::flow_token::{FlowToken, Side, user_hash};
 use crate::fork::{Branch, Context, Outcome, Target, split_breadth};
 use crate::route::RoutePlan;
 use crate::shard::{Core, Timer};
@@ -97,7 +97,13 @@ impl Core {
             let call_id = request.call_id().unwrap_or("");
             let secure = has_sips(request);
             self.scratch.token.clear();
-            let token = FlowToken { a: context.flow, b: copy.flow };
+            let key = &self.shared.keys.flow_token;
+            let callee = match copy.target {
+                Target::Binding(binding) => user_hash(key, binding.aor().as_str()),
+                Target::Dialog(_) => 0,
+            };
+            let a = Side { flow: context.flow, user: context.caller };
+            let token = FlowToken { a, b: Side { flow: copy.flow, user: callee } };
             token.encode(&self.shared.keys.flow_token, call_id, &mut self.scratch.token);
             self.scratch.route.clear();
             let route = &mut self.scratch.route;
@@ -106,7 +112,7 @@ impl Core {
         }
 
         // RFC 3261 §22.3: what was for our realm ends here; the rest is for proxies farther on.
-        if context.own_credentials {
+        if context.caller != 0 {
             let realm = self.shared.users.realm();
             edit.remove_where(HeaderName::ProxyAuthorization, |value| {
                 Credentials::parse(value).is_ok_and(|credentials| credentials.realm == realm)

@@ -289,10 +289,12 @@ impl Core {
     fn look_again(&mut self, now: Instant, context: &mut Context) {
         let uri_text = context.plan.request_uri.as_deref().or(context.request.request_uri()).unwrap_or("");
         let Ok(uri) = Uri::parse(uri_text) else { return };
-        let Some(binding) = self.shared.location.by_contact(now, &uri) else { return };
-        if binding.flow().is_some_and(|flow| !self.shared.is_dead(&flow)) {
-            context.targets.add(Target::Binding(binding), &context.branches);
-        }
+        let Some(token) = context.plan.token else { return };
+        let phone = self.phone_of(now, &uri, &token.a).or_else(|| self.phone_of(now, &uri, &token.b));
+        let Some(phone) = phone.filter(|phone| phone.flow().is_some_and(|flow| !self.shared.is_dead(&flow))) else {
+            return;
+        };
+        context.targets.add(Target::Binding(phone), &context.branches);
     }
 
     /// Step 4: follows a redirection if every Contact of it is a local target.
