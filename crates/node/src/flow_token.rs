@@ -5,9 +5,10 @@
 //! went out on (B). RFC 5626 §5.2 does the same for one side; RFC 3261 §16.6 step 4 allows any user part.
 //!
 //! ```text
-//! base64url( shape 1 | A: user 4, id 8, local, remote | B: the same | MAC 12 )      local, remote: address, port
+//! base64url( shape 1 | since 4 | A: user 4, id 8, local, remote | B: the same | MAC 12 )    local, remote: address, port
 //! ```
 //!
+//! `since` is when the dialog began: a registration that is younger knows better where its phone is.
 //! `user` is a hash of the address-of-record that the side was reached at or authenticated as, 0 if it is nobody's here:
 //! when the connection of a phone has ended, the dialog may follow to a new one of the same user, and to nobody else's.
 //!
@@ -29,6 +30,8 @@ pub struct FlowToken {
     pub a: Side,
     /// Where it went.
     pub b: Side,
+    /// When the dialog began, in seconds since 1970; wraps in 2106.
+    pub since: u32,
 }
 
 /// One end of a dialog.
@@ -101,6 +104,7 @@ impl FlowToken {
 
     fn pack(&self, out: &mut [u8; MAX_BYTES]) -> usize {
         let mut writer = Writer { out, length: 1 };
+        writer.put(&self.since.to_be_bytes());
         let a = writer.side(&self.a);
         let b = writer.side(&self.b);
         let length = writer.length;
@@ -111,9 +115,10 @@ impl FlowToken {
     fn unpack(payload: &[u8]) -> Option<Self> {
         let (&shape, rest) = payload.split_first()?;
         let mut reader = Reader { rest };
+        let since = u32::from_be_bytes(reader.take()?);
         let a = reader.side(shape >> 4)?;
         let b = reader.side(shape & 0x0f)?;
-        reader.rest.is_empty().then_some(Self { a, b })
+        reader.rest.is_empty().then_some(Self { a, b, since })
     }
 }
 
@@ -263,7 +268,7 @@ fn value_of(digit: u8) -> Option<u8> {
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const MAC_BYTES: usize = 12;
 /// Two IPv6 flows and the rest.
-const MAX_BYTES: usize = 1 + 2 * (4 + 8 + 2 * 18) + MAC_BYTES;
+const MAX_BYTES: usize = 1 + 4 + 2 * (4 + 8 + 2 * 18) + MAC_BYTES;
 
 #[cfg(test)]
 mod tests {
@@ -281,6 +286,7 @@ mod tests {
         FlowToken {
             a: Side { flow: flow(Transport::Tls, 1, "198.51.100.1:40000"), user: 7 },
             b: Side { flow: flow(Transport::Udp, 2, "203.0.113.1:5060"), user: 0 },
+            since: 1_800_000_000,
         }
     }
 
@@ -295,11 +301,12 @@ mod tests {
         let six = FlowToken {
             a: Side { flow: flow(Transport::Wss, 9, "[2001:db8::9]:50000"), user: u32::MAX },
             b: Side { flow: flow(Transport::Tcp, 8, "203.0.113.1:5060"), user: 1 },
+            since: 3,
         };
         for token in [token(), six] {
             assert_eq!(FlowToken::decode(&KEY, "c@h", &text(&token, "c@h")), Some(token));
         }
-        assert_eq!(text(&token(), "c@h").len(), 82);
+        assert_eq!(text(&token(), "c@h").len(), 87);
     }
 
     #[test]

@@ -200,10 +200,12 @@ impl Core {
             }
         };
         let stays = Some(Target::Dialog(side.flow));
-        if side.flow.transport.is_reliable() && !self.shared.is_dead(&side.flow) {
+        let lost = self.shared.is_dead(&side.flow);
+        if side.flow.transport.is_reliable() && !lost {
             return stays;
         }
-        self.phone_of(now, uri, &side).map(Target::Binding).or(stays)
+        let newer = |phone: &Arc<Binding>| lost || self.shared.clock.unix_seconds(phone.updated_at()) > token.since;
+        self.phone_of(now, uri, &side).filter(newer).map(Target::Binding).or(stays)
     }
 
     /// The live registration of that Contact by the user of that side: if several, the one over its flow, else the

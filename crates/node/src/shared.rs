@@ -199,6 +199,11 @@ impl Clock {
         self.unix_at_origin_ms.saturating_add(since)
     }
 
+    /// Seconds since 1970-01-01 00:00 UTC; wraps in 2106.
+    pub(crate) fn unix_seconds(self, now: Instant) -> u32 {
+        (self.unix_ms(now) / 1000) as u32
+    }
+
     /// The moment of that time of day, the origin if it lies before it.
     pub fn instant(self, unix_ms: i64) -> Instant {
         let since = u64::try_from(unix_ms.saturating_sub(self.unix_at_origin_ms)).unwrap_or(0);

@@ -42,7 +42,7 @@ impl Core {
             };
             let copy = Copy { target: &target, flow, breadth };
             let branch = self.endpoint.new_branch(context.loop_key);
-            self.write_copy(context, &copy, &branch);
+            self.write_copy(now, context, &copy, &branch);
             let method = context.request.method().unwrap_or(&Method::Options);
             let client = self.endpoint.request(now, flow, method, &branch, &self.scratch.bytes[..]);
             Counters::count(&self.shared.counters.forwarded);
@@ -60,7 +60,7 @@ impl Core {
     }
 
     /// Writes one copy into the scratch buffer.
-    fn write_copy(&mut self, context: &Context, copy: &Copy<'_>, branch: &str) {
+    fn write_copy(&mut self, now: Instant, context: &Context, copy: &Copy<'_>, branch: &str) {
         let request = &*context.request;
         let plan = &context.plan;
         let mut edit = Edit::new(request);
@@ -103,7 +103,8 @@ impl Core {
                 Target::Dialog(_) => 0,
             };
             let a = Side { flow: context.flow, user: context.caller };
-            let token = FlowToken { a, b: Side { flow: copy.flow, user: callee } };
+            let since = self.shared.clock.unix_seconds(now);
+            let token = FlowToken { a, b: Side { flow: copy.flow, user: callee }, since };
             token.encode(&self.shared.keys.flow_token, call_id, &mut self.scratch.token);
             self.scratch.route.clear();
             let route = &mut self.scratch.route;
