@@ -12,6 +12,9 @@ pub fn fuzz(data: &[u8]) {
         assert!(address.q().is_none_or(|q| q <= 1000));
         parameters(address.params);
         uri(address.uri_text);
+        if address.uri().is_err() {
+            return;
+        }
         let written = match address.display {
             Some(display) => format!("{display} <{}>{}", address.uri_text, address.params.as_str()),
             None => format!("<{}>{}", address.uri_text, address.params.as_str()),

@@ -359,3 +359,160 @@ fn stateless_tag(request: &Message) -> String {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &str = "OPTIONS sip:a SIP/2.0\r\nv: SIP/2.0/TCP a;branch=z9hG4bK1\r\nf: <sip:a@a>;tag=1\r\n\
+        t: <sip:b@b>\r\ni: c\r\nCSeq: 1 OPTIONS\r\nl: 0\r\n\r\n";
+
+    fn framer() -> StreamFramer {
+        StreamFramer::new(Limits::default())
+    }
+
+    /// The reason and the code of the reply, if there is one.
+    fn breaks(bytes: &[u8]) -> (FramingError, Option<u16>) {
+        let mut framer = framer();
+        framer.push(bytes);
+        let Some(Frame::Broken { reply, reason }) = framer.next() else { panic!("it was framed") };
+        assert_eq!(framer.next(), None);
+        framer.push(OPTIONS.as_bytes());
+        assert_eq!(framer.next(), None);
+        assert_eq!(framer.heap_bytes(), 0);
+        let status = |reply: Vec<u8>| Message::parse(&reply, &Limits::default()).unwrap().status().unwrap().code();
+        (reason, reply.map(status))
+    }
+
+    #[test]
+    fn bad_lengths_are_answered_and_end_the_stream() {
+        for (length, reason, code) in [
+            ("l: -1", FramingError::BadContentLength, 400),
+            ("l: five", FramingError::BadContentLength, 400),
+            ("l:", FramingError::BadContentLength, 400),
+            ("l: 0, 0", FramingError::BadContentLength, 400),
+            ("l: 0\r\nContent-Length: 7", FramingError::BadContentLength, 400),
+            ("Subject: none", FramingError::NoContentLength, 400),
+            ("l: 65535", FramingError::MessageTooLarge, 413),
+            ("l: 18446744073709551616", FramingError::MessageTooLarge, 413),
+            ("l: 99999999999999999999999999999999999999", FramingError::MessageTooLarge, 413),
+        ] {
+            assert_eq!(breaks(OPTIONS.replace("l: 0", length).as_bytes()), (reason, Some(code)), "{length}");
+        }
+    }
+
+    #[test]
+    fn two_equal_lengths_are_one() {
+        let mut framer = framer();
+        let text = OPTIONS.replace("l: 0", "l: 2\r\nContent-Length: 2") + "hi";
+        framer.push(text.as_bytes());
+        assert_eq!(framer.next(), Some(Frame::Message(text.as_bytes())));
+    }
+
+    #[test]
+    fn neither_ack_nor_response_is_answered() {
+        let ack = OPTIONS.replace("OPTIONS", "ACK").replace("l: 0", "l: x");
+        assert_eq!(breaks(ack.as_bytes()), (FramingError::BadContentLength, None));
+        let response = OPTIONS.replace("OPTIONS sip:a SIP/2.0", "SIP/2.0 200 OK").replace("l: 0", "l: x");
+        assert_eq!(breaks(response.as_bytes()), (FramingError::BadContentLength, None));
+    }
+
+    #[test]
+    fn an_endless_header_is_cut_off_at_its_bound() {
+        let endless = OPTIONS.replace("l: 0\r\n\r\n", "X: ") + &"x".repeat(40_000);
+        assert_eq!(breaks(endless.as_bytes()), (FramingError::HeaderTooLarge, Some(513)));
+        let many = OPTIONS.replace("l: 0\r\n\r\n", &"a:b\r\n".repeat(10_000));
+        assert_eq!(breaks(many.as_bytes()), (FramingError::TooManyHeaders, Some(513)));
+        let folds = OPTIONS.replace("l: 0\r\n\r\n", &format!("a:b\r\n{}", " c\r\n".repeat(10_000)));
+        assert_eq!(breaks(folds.as_bytes()), (FramingError::HeaderTooLarge, Some(513)));
+        assert_eq!(breaks(&[0x16; 20_000]), (FramingError::HeaderTooLarge, None));
+    }
+
+    #[test]
+    fn line_feeds_alone_are_refused_at_once() {
+        assert_eq!(breaks(OPTIONS.replace("\r\n", "\n").as_bytes()), (FramingError::BadHeader, None));
+    }
+
+    #[test]
+    fn a_line_that_is_no_header_leaves_the_boundary_alone() {
+        let mut framer = framer();
+        let text = OPTIONS.replace("l: 0", "no header\r\n at all\r\nl: 0");
+        framer.push(text.as_bytes());
+        assert_eq!(framer.next(), Some(Frame::Message(text.as_bytes())));
+        assert!(Message::parse(text.as_bytes(), &Limits::default()).unwrap_err().reply_to().is_some());
+    }
+
+    #[test]
+    fn keep_alives_are_told_apart() {
+        // RFC 5626 §4.4.1
+        let mut framer = framer();
+        framer.push(b"\r\n");
+        assert_eq!(framer.next(), Some(Frame::Pong));
+        assert_eq!(framer.next(), None);
+        framer.push(b"\r");
+        assert_eq!(framer.next(), None);
+        framer.push(b"\n");
+        assert_eq!(framer.next(), Some(Frame::Ping));
+        assert_eq!(framer.next(), None);
+        framer.push(b"\r\n");
+        framer.push(OPTIONS.as_bytes());
+        assert_eq!(framer.next(), Some(Frame::Pong));
+        assert_eq!(framer.next(), Some(Frame::Message(OPTIONS.as_bytes())));
+        assert_eq!(framer.next(), None);
+        framer.push(b"\r\n");
+        assert_eq!(framer.next(), Some(Frame::Pong));
+    }
+
+    #[test]
+    fn byte_by_byte_is_the_same_as_at_once() {
+        let stream = format!("\r\n\r\n{OPTIONS}{}xy\r\n{OPTIONS}", OPTIONS.replace("l: 0", "l: 2"));
+        let collect = |piece: usize| {
+            let mut framer = framer();
+            let mut frames = Vec::new();
+            for bytes in stream.as_bytes().chunks(piece) {
+                framer.push(bytes);
+                while let Some(frame) = framer.next() {
+                    frames.push(format!("{frame:?}"));
+                }
+            }
+            assert_eq!(framer.heap_bytes(), 0);
+            frames
+        };
+        assert_eq!(collect(stream.len()).len(), 6);
+        for piece in [1, 2, 3, 7, 64] {
+            assert_eq!(collect(piece), collect(stream.len()));
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_one_message() {
+        // RFC 3261 §18.3
+        let limits = Limits::default();
+        let frame = |text: &str| format!("{:?}", datagram(text.as_bytes(), &limits));
+        let message = |text: &str| format!("{:?}", Frame::Message(text.as_bytes()));
+        assert_eq!(frame(&format!("{OPTIONS}trailing")), message(OPTIONS));
+        let without = OPTIONS.replace("l: 0\r\n", "") + "body";
+        assert_eq!(frame(&without), message(&without));
+        assert_eq!(frame(&format!("\r\n\r\n{OPTIONS}")), message(OPTIONS));
+        assert!(matches!(
+            datagram(OPTIONS.replace("l: 0", "l: 5").as_bytes(), &limits),
+            Frame::Broken { reply: Some(_), reason: FramingError::ShortBody }
+        ));
+        assert_eq!(datagram(b"\r\n\r\n", &limits), Frame::Ping);
+        for keep_alive in [&b""[..], b"\r\n", b"\0", b"\0\0\0\0"] {
+            assert_eq!(datagram(keep_alive, &limits), Frame::Pong);
+        }
+        assert!(matches!(datagram(&[0, 1, 0, 0x21], &limits), Frame::Broken { reply: None, .. }));
+    }
+
+    #[test]
+    fn a_websocket_message_is_exactly_one_message() {
+        // RFC 7118 §5
+        let limits = Limits::default();
+        let without = OPTIONS.replace("l: 0\r\n", "") + "body";
+        assert_eq!(websocket(without.as_bytes(), &limits), Frame::Message(without.as_bytes()));
+        let two = format!("{OPTIONS}{OPTIONS}");
+        assert!(matches!(websocket(two.as_bytes(), &limits), Frame::Broken { reason: FramingError::LongBody, .. }));
+        assert_eq!(websocket(b"\r\n\r\n", &limits), Frame::Ping);
+    }
+}

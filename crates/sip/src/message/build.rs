@@ -1,6 +1,6 @@
 //! New messages: responses to a request (RFC 3261 §8.2.6) and requests of our own.
 
-use super::edit::push_clean;
+use super::edit::{push_clean, push_uri};
 use super::{HeaderName, Message, Method, StatusCode};
 
 /// A response in the making. Via (all), From, To, Call-ID and CSeq are the request's, byte for byte and in its order;
@@ -103,7 +103,7 @@ impl RequestBuilder {
     /// `METHOD uri SIP/2.0` and no header field but Content-Length.
     pub fn new(method: Method, uri: &str) -> Self {
         let mut first_line = format!("{method} ");
-        push_clean(&mut first_line, uri);
+        push_uri(&mut first_line, uri);
         first_line.push_str(" SIP/2.0\r\n");
         Self { first_line, rest: Rest::default() }
     }
@@ -175,5 +175,54 @@ impl Rest {
         out.extend_from_slice(self.body.len().to_string().as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(&self.body);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    fn request(to: &str) -> Message {
+        let request = RequestBuilder::new(Method::Options, "sip:bob@b")
+            .header(HeaderName::Via, "SIP/2.0/UDP one;branch=z9hG4bK1, SIP/2.0/UDP two")
+            .header(HeaderName::To, to)
+            .header(HeaderName::From, "<sip:alice@a>;tag=1")
+            .header(HeaderName::Via, "SIP/2.0/UDP three")
+            .header(HeaderName::CallId, "c@a")
+            .header(HeaderName::CSeq, "1 OPTIONS")
+            .header(HeaderName::Timestamp, "54.2")
+            .body("text/plain", b"hello");
+        Message::parse(&request.to_vec(), &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn a_response_takes_the_requests_lines_in_their_order() {
+        // RFC 3261 §8.2.6.2
+        let response = ResponseBuilder::new(&request("Bob <sip:bob@b>"), StatusCode::BUSY_HERE)
+            .to_tag("t1")
+            .header(HeaderName::RetryAfter, "5")
+            .to_vec();
+        let expected = "SIP/2.0 486 Busy Here\r\n\
+            Via: SIP/2.0/UDP one;branch=z9hG4bK1, SIP/2.0/UDP two\r\n\
+            To: Bob <sip:bob@b>;tag=t1\r\n\
+            From: <sip:alice@a>;tag=1\r\n\
+            Via: SIP/2.0/UDP three\r\n\
+            Call-ID: c@a\r\n\
+            CSeq: 1 OPTIONS\r\n\
+            Retry-After: 5\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(String::from_utf8(response).unwrap(), expected);
+    }
+
+    #[test]
+    fn only_a_100_brings_timestamp_and_a_tag_is_never_doubled() {
+        let trying = ResponseBuilder::new(&request("<sip:bob@b>"), StatusCode::TRYING).to_vec();
+        assert!(String::from_utf8(trying).unwrap().contains("\r\nTimestamp: 54.2\r\n"));
+        let ok = ResponseBuilder::new(&request("<sip:bob@b>;tag=theirs;"), StatusCode::OK).to_tag("ours").to_vec();
+        let ok = Message::parse(&ok, &Limits::default()).unwrap();
+        assert_eq!(ok.to_tag(), Some("theirs"));
+        let lone = ResponseBuilder::new(&request("<sip:bob@b> ; "), StatusCode::OK).to_tag("ours").to_vec();
+        assert_eq!(Message::parse(&lone, &Limits::default()).unwrap().to_tag(), Some("ours"));
     }
 }

@@ -41,10 +41,10 @@ impl<'m> Edit<'m> {
         Self { message, request_uri: None, lines, text: String::with_capacity(NEW_TEXT) }
     }
 
-    /// Another Request-URI. Nothing happens to a response.
+    /// Another Request-URI; white space in it, which would end it, is left out. Nothing happens to a response.
     pub fn set_request_uri(&mut self, uri: &str) -> &mut Self {
         let start = self.text.len();
-        push_clean(&mut self.text, uri);
+        push_uri(&mut self.text, uri);
         self.request_uri = Some(start..self.text.len());
         self
     }
@@ -224,11 +224,120 @@ impl<'m> Edit<'m> {
 /// Room for what a proxy adds: Via, Record-Route, Route, Request-URI and the like.
 const NEW_TEXT: usize = 512;
 
+/// Appends `uri` without white space and control characters.
+pub(super) fn push_uri(out: &mut String, uri: &str) {
+    out.extend(uri.chars().filter(|character| !character.is_ascii_whitespace() && !character.is_ascii_control()));
+}
+
 /// Appends `value` with every CR and LF as a space.
 pub(super) fn push_clean(out: &mut String, value: &str) {
     if memchr::memchr2(b'\r', b'\n', value.as_bytes()).is_some() {
         out.extend(value.chars().map(|character| if matches!(character, '\r' | '\n') { ' ' } else { character }));
     } else {
         out.push_str(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    const REQUEST: &str = "INVITE sip:bob@b SIP/2.0\r\n\
+        vIa:SIP/2.0/UDP one;branch=1 ,\r\n SIP/2.0/UDP two\r\n\
+        X-Odd :  kept \r\n\
+        Via: SIP/2.0/UDP three\r\n\
+        Route: <sip:r1,r1;lr>, <sip:r2;lr>\r\n\
+        ROUTE :\r\n\t<sip:r3;lr>\r\n\
+        Max-Forwards: 70\r\n\
+        \r\nbody";
+
+    fn edited(change: impl Fn(&mut Edit<'_>)) -> String {
+        let message = Message::parse(REQUEST.as_bytes(), &Limits::default()).unwrap();
+        let mut edit = Edit::new(&message);
+        change(&mut edit);
+        let bytes = edit.to_vec();
+        Message::parse(&bytes, &Limits::default()).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn without_changes_every_byte_stays() {
+        assert_eq!(edited(|_| ()), REQUEST);
+    }
+
+    #[test]
+    fn forwarding_changes_what_it_names_and_nothing_else() {
+        let forwarded = edited(|edit| {
+            edit.set_request_uri("sip:bob@192.0.2.4")
+                .prepend(HeaderName::Via, "SIP/2.0/UDP us;branch=z9hG4bK1")
+                .prepend(HeaderName::RecordRoute, "<sip:us;lr>")
+                .remove_first_value(HeaderName::Route)
+                .set(HeaderName::MaxForwards, "69");
+        });
+        let expected = REQUEST
+            .replace("sip:bob@b SIP", "sip:bob@192.0.2.4 SIP")
+            .replace("vIa:", "Record-Route: <sip:us;lr>\r\nVia: SIP/2.0/UDP us;branch=z9hG4bK1\r\nvIa:")
+            .replace("<sip:r1,r1;lr>, ", "")
+            .replace("70", "69");
+        assert_eq!(forwarded, expected);
+    }
+
+    #[test]
+    fn values_leave_one_by_one_and_lines_with_their_last() {
+        assert_eq!(
+            edited(|edit| {
+                edit.remove_first_value(HeaderName::Route).remove_first_value(HeaderName::Route);
+            }),
+            REQUEST.replace("Route: <sip:r1,r1;lr>, <sip:r2;lr>\r\n", "")
+        );
+        let none = edited(|edit| {
+            (0..5).for_each(|_| {
+                edit.remove_first_value(HeaderName::Route);
+            });
+        });
+        assert!(!none.to_lowercase().contains("route"));
+        assert_eq!(
+            edited(|edit| {
+                edit.remove_first_value(HeaderName::Via);
+            }),
+            REQUEST.replace("vIa:SIP/2.0/UDP one;branch=1 ,\r\n SIP/2.0/UDP two", "vIa:SIP/2.0/UDP two")
+        );
+        assert_eq!(
+            edited(|edit| {
+                edit.replace_first_value(HeaderName::Via, "SIP/2.0/UDP new");
+            }),
+            REQUEST.replace("vIa:SIP/2.0/UDP one;branch=1 ,", "vIa:SIP/2.0/UDP new,")
+        );
+    }
+
+    #[test]
+    fn set_leaves_one_and_append_goes_below() {
+        let set = edited(|edit| {
+            edit.set(HeaderName::Route, "<sip:x;lr>").set(HeaderName::Date, "today").append(HeaderName::Via, "last");
+        });
+        let expected = REQUEST
+            .replace("<sip:r1,r1;lr>, <sip:r2;lr>\r\nROUTE :\r\n\t<sip:r3;lr>", "<sip:x;lr>")
+            .replace("three\r\n", "three\r\nVia: last\r\n")
+            .replace("70\r\n", "70\r\nDate: today\r\n");
+        assert_eq!(set, expected);
+    }
+
+    #[test]
+    fn no_value_can_smuggle_a_line_in() {
+        let edited = edited(|edit| {
+            edit.set_request_uri("sip:a\r\nEvil: 1")
+                .prepend(HeaderName::Via, "x\r\nEvil: 2")
+                .append_named("X-Note\r\nEvil", "y\r\n\r\nEvil: 3");
+        });
+        assert!(!edited.contains("\r\nEvil") && !edited.contains("\nEvil"), "{edited}");
+    }
+
+    #[test]
+    fn a_message_without_length_gets_one_for_the_stream() {
+        let edited = edited(|edit| {
+            edit.ensure_content_length().ensure_content_length();
+        });
+        assert_eq!(edited, REQUEST.replace("70\r\n", "70\r\nContent-Length: 4\r\n"));
     }
 }

@@ -154,3 +154,68 @@ impl<'m> Iterator for NameAddrs<'m> {
         self.values.next().map(|text| NameAddr::parse(self.name, text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> NameAddr<'_> {
+        NameAddr::parse(HeaderName::Contact, text).unwrap()
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let address =
+            read(r#""A. \"B\" <C>"  <sip:a@b;x=1?h=v>;q=0.25;expires=60;+sip.instance="<urn:uuid:1;2>";reg-id=3"#);
+        assert_eq!(address.display_name().as_deref(), Some("A. \"B\" <C>"));
+        assert_eq!((address.uri_text, address.q(), address.expires()), ("sip:a@b;x=1?h=v", Some(250), Some(60)));
+        assert_eq!((address.instance(), address.reg_id()), (Some("urn:uuid:1;2"), Some(3)));
+        let bare = read("sip:a@b;tag=1;+sip.instance=\"<urn:x>\"");
+        assert_eq!(
+            (bare.display, bare.uri_text, bare.tag(), bare.instance()),
+            (None, "sip:a@b", Some("1"), Some("urn:x"))
+        );
+        let tokens = read("Jörg von Ä <sip:j@b>");
+        assert_eq!((tokens.display, tokens.uri_text), (Some("Jörg von Ä"), "sip:j@b"));
+        assert_eq!(read("<tel:+1>").display, None);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "<>",
+            "<sip:a@b",
+            "\"A <sip:a@b>",
+            "\"A\" sip:a@b",
+            "A, B <sip:a@b>",
+            "sip:a@b?x=y",
+            "<sip:a@b> x",
+            "A \"B\" <sip:a@b>",
+        ] {
+            assert!(NameAddr::parse(HeaderName::From, text).is_err(), "{text}");
+        }
+        assert!(read("< sip:a@b >").uri().is_err());
+    }
+
+    #[test]
+    fn q_is_in_thousandths_and_expires_never_fails() {
+        for (text, q) in [
+            ("1", Some(1000)),
+            ("0.5", Some(500)),
+            ("0", Some(0)),
+            ("1.000", Some(1000)),
+            ("1.001", None),
+            ("0.1234", None),
+            ("2", None),
+            (".", None),
+            (".5", Some(500)),
+        ] {
+            assert_eq!(read(&format!("<sip:a>;q={text}")).q(), q, "{text}");
+        }
+        for (text, expires) in [("0", 0), ("4294967295", u32::MAX), ("99999999999999999999", u32::MAX), ("soon", 3600)]
+        {
+            assert_eq!(read(&format!("<sip:a>;expires={text}")).expires(), Some(expires), "{text}");
+        }
+    }
+}

@@ -287,3 +287,92 @@ pub(crate) fn skip_broken(bytes: &[u8], mut at: usize) -> Option<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> ParseErrorKind {
+        Message::parse(text.as_bytes(), &Limits::default()).unwrap_err().kind()
+    }
+
+    #[test]
+    fn each_break_has_its_name_and_code() {
+        for (text, expected, code) in [
+            ("", ParseErrorKind::Unfinished, 400),
+            ("OPTIONS sip:a SIP/2.0\r\n", ParseErrorKind::Unfinished, 400),
+            ("OPTIONS sip:a SIP/2.0\r\nl: 0\r\n", ParseErrorKind::Unfinished, 400),
+            ("OPTIONS sip:a\r\n\r\n", ParseErrorKind::StartLine, 400),
+            ("OPT IONS sip:a SIP/2.0\r\n\r\n", ParseErrorKind::StartLine, 400),
+            ("OPTIONS sip:a  SIP/2.0\r\n\r\n", ParseErrorKind::StartLine, 400),
+            ("OPTIONS sip:a SIP/2.0 \r\n\r\n", ParseErrorKind::StartLine, 400),
+            ("GET / HTTP/1.1\r\n\r\n", ParseErrorKind::StartLine, 400),
+            ("OPTIONS sip:a SIP/3.0\r\n\r\n", ParseErrorKind::Version, 505),
+            ("SIP/2.0 99 Low\r\n\r\n", ParseErrorKind::StartLine, 400),
+            ("SIP/2.0 0200 OK\r\n\r\n", ParseErrorKind::StartLine, 400),
+            ("OPTIONS sip:a SIP/2.0\r\nno colon\r\n\r\n", ParseErrorKind::HeaderLine, 400),
+            ("OPTIONS sip:a SIP/2.0\r\n: no name\r\n\r\n", ParseErrorKind::HeaderLine, 400),
+            ("OPTIONS sip:a SIP/2.0\r\n folded: start\r\n\r\n", ParseErrorKind::HeaderLine, 400),
+            ("OPTIONS sip:a SIP/2.0\r\na: b\nc: d\r\n\r\n", ParseErrorKind::LineBreak, 400),
+            ("OPTIONS sip:a SIP/2.0\r\na: b\rc: d\r\n\r\n", ParseErrorKind::LineBreak, 400),
+            ("OPTIONS sip:a SIP/2.0\r\nl: 1\r\n\r\n", ParseErrorKind::ContentLength, 400),
+            ("OPTIONS sip:a SIP/2.0\r\nl: 0\r\nContent-Length: 1\r\n\r\nx", ParseErrorKind::ContentLength, 400),
+            ("OPTIONS sip:a SIP/2.0\r\nl: -1\r\n\r\n", ParseErrorKind::ContentLength, 400),
+            ("OPTIONS sip:a SIP/2.0\r\nl: 18446744073709551616\r\n\r\n", ParseErrorKind::ContentLength, 400),
+        ] {
+            assert_eq!((kind(text), kind(text).status().code()), (expected, code), "{text:?}");
+        }
+        let bytes = b"OPTIONS sip:a SIP/2.0\r\nSubject: \xff\r\n\r\n";
+        assert_eq!(Message::parse(bytes, &Limits::default()).unwrap_err().kind(), ParseErrorKind::NotUtf8);
+    }
+
+    #[test]
+    fn bounds_hold_to_the_byte() {
+        let limits = Limits { max_message: 200, max_header_bytes: 100, max_headers: 3, max_line: 40 };
+        let parse = |text: String| Message::parse(text.as_bytes(), &limits).map_err(|error| error.kind());
+        let line = |length: usize| format!("OPTIONS sip:a SIP/2.0\r\nA: {}\r\n\r\n", "x".repeat(length - 3));
+        assert!(parse(line(40)).is_ok());
+        assert_eq!(parse(line(41)).unwrap_err(), ParseErrorKind::LineTooLong);
+        let start = |length: usize| format!("OPTIONS sip:{} SIP/2.0\r\n\r\n", "a".repeat(length - 20));
+        assert!(parse(start(40)).is_ok());
+        assert_eq!(parse(start(41)).unwrap_err(), ParseErrorKind::StartLineTooLong);
+        let count = |lines: usize| format!("OPTIONS sip:a SIP/2.0\r\n{}\r\n", "a:\r\n".repeat(lines));
+        assert!(parse(count(3)).is_ok());
+        assert_eq!(parse(count(4)).unwrap_err(), ParseErrorKind::TooManyHeaders);
+        let body = |length: usize| format!("OPTIONS sip:a SIP/2.0\r\n\r\n{}", "x".repeat(length - 25));
+        assert!(parse(body(200)).is_ok());
+        assert_eq!(parse(body(201)).unwrap_err(), ParseErrorKind::MessageTooLarge);
+    }
+
+    #[test]
+    fn refuses_ten_thousand_headers_before_it_has_read_them() {
+        let text = format!("OPTIONS sip:a SIP/2.0\r\n{}\r\n", "a:b\r\n".repeat(10_000));
+        assert_eq!(kind(&text), ParseErrorKind::TooManyHeaders);
+        let folded = format!("OPTIONS sip:a SIP/2.0\r\na:{}\r\n\r\n", "\r\n b".repeat(10_000));
+        assert_eq!(kind(&folded), ParseErrorKind::LineTooLong);
+    }
+
+    #[test]
+    fn what_is_broken_elsewhere_can_still_be_answered() {
+        let text = "OPTIONS sip:a SIP/2.0\r\nbroken\r\n and folded\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\
+            f: <sip:a@a>;tag=1\r\nt: <sip:b@b>\r\ni: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        let error = Message::parse(text.as_bytes(), &Limits::default()).unwrap_err();
+        assert_eq!(error.reply_to().unwrap().via().unwrap().branch(), Some("z9hG4bK1"));
+        for unanswerable in [
+            text.replace("OPTIONS", "ACK"),
+            text.replace("i: c", "x: c"),
+            text.replace("OPTIONS sip:a SIP/2.0", "SIP/2.0 200 OK"),
+        ] {
+            assert!(Message::parse(unanswerable.as_bytes(), &Limits::default()).unwrap_err().reply_to().is_none());
+        }
+    }
+
+    #[test]
+    fn folding_reads_as_white_space() {
+        let text = "OPTIONS sip:a SIP/2.0\r\nSupported : a,\r\n\tb ,\r\n \r\n c\r\nSubject:\r\n\r\n";
+        let message = Message::parse(text.as_bytes(), &Limits::default()).unwrap();
+        assert_eq!(message.supported().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(message.header(HeaderName::Subject), Some(""));
+        assert_eq!(message.to_vec(), text.as_bytes());
+    }
+}

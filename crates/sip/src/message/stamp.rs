@@ -64,3 +64,54 @@ impl Message {
 fn received(address: IpAddr) -> String {
     format!(";received={address}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    fn stamped(via: &str, source: &str) -> String {
+        let text = format!("OPTIONS sip:a SIP/2.0\r\nv: {via}\r\nVia: SIP/2.0/UDP second\r\nSubject: kept\r\n\r\nbody");
+        let mut message = Message::parse(text.as_bytes(), &Limits::default()).unwrap();
+        message.stamp_source(source.parse().unwrap());
+        assert_eq!(Message::parse(&message.to_vec(), &Limits::default()).unwrap(), message);
+        assert_eq!(message.header(HeaderName::Subject), Some("kept"));
+        message.header(HeaderName::Via).unwrap().to_owned()
+    }
+
+    #[test]
+    fn received_is_added_where_sent_by_is_not_the_source() {
+        // RFC 3261 §18.2.1
+        assert_eq!(
+            stamped("SIP/2.0/UDP 192.0.2.1:5060;branch=1", "192.0.2.1:9"),
+            "SIP/2.0/UDP 192.0.2.1:5060;branch=1"
+        );
+        assert_eq!(
+            stamped("SIP/2.0/UDP 10.0.0.1;branch=1", "192.0.2.1:9"),
+            "SIP/2.0/UDP 10.0.0.1;branch=1;received=192.0.2.1"
+        );
+        assert_eq!(
+            stamped("SIP/2.0/UDP host, SIP/2.0/UDP b", "[2001:db8::1]:9"),
+            "SIP/2.0/UDP host;received=2001:db8::1, SIP/2.0/UDP b"
+        );
+        assert_eq!(stamped("SIP/2.0/UDP 192.0.2.1", "[::ffff:192.0.2.1]:9"), "SIP/2.0/UDP 192.0.2.1");
+    }
+
+    #[test]
+    fn rport_is_answered_and_brings_received() {
+        // RFC 3581 §4
+        assert_eq!(
+            stamped("SIP/2.0/UDP 192.0.2.1;rport;branch=1", "192.0.2.1:4711"),
+            "SIP/2.0/UDP 192.0.2.1;rport=4711;branch=1;received=192.0.2.1"
+        );
+    }
+
+    #[test]
+    fn what_the_peer_claims_about_itself_is_replaced() {
+        assert_eq!(
+            stamped("SIP/2.0/UDP 192.0.2.1;received=10.9.9.9;rport=1;rport", "192.0.2.7:5"),
+            "SIP/2.0/UDP 192.0.2.1;rport=5;received=192.0.2.7"
+        );
+        assert_eq!(stamped("SIP/2.0/UDP 192.0.2.1;received=10.9.9.9", "192.0.2.1:5"), "SIP/2.0/UDP 192.0.2.1");
+    }
+}

@@ -69,6 +69,21 @@ pub enum UriError {
     Headers,
 }
 
+impl fmt::Display for UriError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "the scheme is missing or malformed",
+            Self::User => "the user part is malformed",
+            Self::Host => "the host is malformed",
+            Self::Port => "the port is not a number from 0 to 65535",
+            Self::Params => "a parameter is malformed",
+            Self::Headers => "the headers are malformed",
+        })
+    }
+}
+
+impl std::error::Error for UriError {}
+
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets that may surround it.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
@@ -195,8 +210,9 @@ impl<'a> Uri<'a> {
         };
         let (one, two) = (self.user.unwrap_or(""), other.user.unwrap_or(""));
         let covers = |one: UriParams<'_>, two: UriParams<'_>| {
-            one.iter().all(|(name, value)| {
-                two.get(name).is_some_and(|found| same_optional(value, found, str::eq_ignore_ascii_case))
+            one.iter().all(|(name, _)| match (one.get(name), two.get(name)) {
+                (Some(one), Some(two)) => same_optional(one, two, str::eq_ignore_ascii_case),
+                _ => false,
             })
         };
         digits(one) == digits(two) && covers(self.params, other.params) && covers(other.params, self.params)
@@ -400,16 +416,17 @@ impl<'a> UriParams<'a> {
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
         let same = |candidate: &str| {
             candidate.eq_ignore_ascii_case(name)
-                || candidate.len() > name.len() && same_escaped_without_case(candidate, name)
+                || candidate.len() != name.len() && same_escaped_without_case(candidate, name)
         };
         self.iter().find(|(candidate, _)| same(candidate)).map(|(_, value)| value)
     }
 
     /// RFC 3261 §19.1.4: those in both must match; these may not be in one alone.
     fn equivalent(self, other: UriParams<'_>) -> bool {
-        let shared = self.iter().all(|(name, value)| match other.get(name) {
-            Some(found) => same_optional(value, found, same_escaped_without_case),
-            None => true,
+        // A name that stands there twice, which it must not, counts once.
+        let shared = self.iter().all(|(name, _)| match (self.get(name), other.get(name)) {
+            (Some(one), Some(two)) => same_optional(one, two, same_escaped_without_case),
+            _ => true,
         });
         let alone = ["transport", "user", "ttl", "method", "maddr"];
         shared && alone.iter().all(|name| self.get(name).is_some() == other.get(name).is_some())
@@ -467,4 +484,96 @@ fn canonical(text: &str) -> impl Iterator<Item = (u8, bool)> {
         at += 1;
         Some((byte, false))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri<'_> {
+        Uri::parse(text).unwrap()
+    }
+
+    #[test]
+    fn all_parts_are_read() {
+        let uri = uri("sips:alice;day=tuesday:secret@atlanta.example:5061;transport=tcp;lr?to=x%40y&priority=urgent");
+        assert_eq!((uri.scheme, uri.user, uri.password), (Scheme::Sips, Some("alice;day=tuesday"), Some("secret")));
+        assert_eq!(
+            (uri.host, uri.port, uri.host_port()),
+            (Host::Name("atlanta.example"), Some(5061), "atlanta.example:5061")
+        );
+        assert_eq!((uri.transport_param(), uri.param("LR"), uri.param("ttl")), (Some("tcp"), Some(None), None));
+        assert_eq!(uri.headers, Some("to=x%40y&priority=urgent"));
+        let tel = self::uri("tel:+1-201-555-0123;phone-context=example.com");
+        assert_eq!((tel.scheme, tel.user, tel.host), (Scheme::Tel, Some("+1-201-555-0123"), Host::Name("")));
+        assert_eq!(self::uri("sip:[2001:db8::1]:5060").host, Host::V6("2001:db8::1".parse().unwrap()));
+        assert_eq!(self::uri("sip:df7jal23ls0d.invalid;transport=ws").host, Host::Name("df7jal23ls0d.invalid"));
+    }
+
+    #[test]
+    fn what_is_no_uri_is_refused() {
+        for (text, error) in [
+            ("", UriError::Scheme),
+            ("alice", UriError::Scheme),
+            ("5ip:a", UriError::Scheme),
+            ("sip:", UriError::Host),
+            ("sip:@a", UriError::User),
+            ("sip:a b@c", UriError::User),
+            ("sip:a%4@c", UriError::User),
+            ("sip:a@b@c", UriError::Host),
+            ("sip:a@[2001:db8::1", UriError::Host),
+            ("sip:a@2001:db8::1", UriError::Host),
+            ("sip:a@300.1.1.1", UriError::Host),
+            ("sip:a@b:", UriError::Port),
+            ("sip:a@b:65536", UriError::Port),
+            ("sip:a@b:-1", UriError::Port),
+            ("sip:a@b;", UriError::Params),
+            ("sip:a@b;x=", UriError::Params),
+            ("sip:a@b;x=<y>", UriError::Params),
+            ("sip:a@b?x=<y>", UriError::Headers),
+            ("tel:", UriError::User),
+            ("urn:", UriError::Host),
+        ] {
+            assert!(Uri::parse(text).is_err(), "{text}: {:?}", Uri::parse(text));
+            if !matches!(text, "sip:a@2001:db8::1" | "sip:a@b:-1") {
+                assert_eq!(Uri::parse(text).unwrap_err(), error, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn uris_are_compared_as_in_rfc3261_section_19_1_4() {
+        for (one, two) in [
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+            ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
+            ("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0:0::1]"),
+            ("tel:+1-201-555-0123", "tel:+12015550123"),
+            ("URN:service:sos", "urn:service:sos"),
+        ] {
+            assert!(uri(one).equivalent(&uri(two)) && uri(two).equivalent(&uri(one)), "{one} {two}");
+        }
+        for (one, two) in [
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+            ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+            ("sip:a@b", "sips:a@b"),
+            ("sip:a%3Bx@b", "sip:a;x@b"),
+            ("sip:a@b;maddr=192.0.2.1", "sip:a@b"),
+        ] {
+            assert!(!uri(one).equivalent(&uri(two)) && !uri(two).equivalent(&uri(one)), "{one} {two}");
+        }
+    }
 }

@@ -87,3 +87,42 @@ impl<'a> Via<'a> {
         self.params.value("ttl")?.parse().ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_are_read() {
+        let via = Via::parse("SIP / 2.0 / TLS [2001:db8::9] : 5061 ; Branch = z9hG4bK87asdks7;rport=4711;received=192.0.2.1;ttl=16;maddr=224.2.0.1").unwrap();
+        assert_eq!((via.transport, via.host, via.port), ("TLS", Host::V6("2001:db8::9".parse().unwrap()), Some(5061)));
+        assert_eq!((via.branch(), via.rfc3261_branch()), (Some("z9hG4bK87asdks7"), Some("z9hG4bK87asdks7")));
+        assert_eq!((via.rport(), via.received()), (Some(Some(4711)), Some("192.0.2.1".parse().unwrap())));
+        assert_eq!((via.ttl(), via.maddr()), (Some(16), Some("224.2.0.1")));
+        assert_eq!(Via::parse("SIP/2.0/UDP a;rport;branch=1").unwrap().rport(), Some(None));
+    }
+
+    #[test]
+    fn only_a_branch_that_is_more_than_the_cookie_identifies() {
+        for branch in ["z9hG4bK", "390skdjuw", "z9hG4b"] {
+            let text = format!("SIP/2.0/UDP a;branch={branch}");
+            assert_eq!(Via::parse(&text).unwrap().rfc3261_branch(), None, "{branch}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_via_is_refused() {
+        for text in [
+            "",
+            "SIP/2.0",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ",
+            "SIP/2.0/UDP a b",
+            "SIP/2.0/UDP a;;",
+            "SIP/2.0/UDP a:x",
+            "SIP/2.0/U@P a",
+        ] {
+            assert!(Via::parse(text).is_err(), "{text}");
+        }
+    }
+}
