@@ -127,8 +127,9 @@ pub fn same_flow(a: &Flow, b: &Flow) -> bool {
     if a.transport != b.transport {
         return false;
     }
-    if a.transport.is_reliable() && a.id != FlowId::UNBOUND && b.id != FlowId::UNBOUND {
-        return a.id == b.id;
+    // A token may be older than this process, whose handles begin anew: equal handles alone prove nothing.
+    if a.transport.is_reliable() && a.id != b.id && a.id != FlowId::UNBOUND && b.id != FlowId::UNBOUND {
+        return false;
     }
     let same = |a: SocketAddr, b: SocketAddr| a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical();
     same(a.remote, b.remote) && a.local.port() == b.local.port()
@@ -357,5 +358,13 @@ mod tests {
         let mut later = token.a.flow;
         later.id = FlowId::new(1, 1, 8);
         assert!(!same_flow(&token.a.flow, &later));
+    }
+
+    #[test]
+    fn a_handle_given_again_after_a_restart_is_another_flow() {
+        let token = token();
+        let mut other = token.a.flow;
+        other.remote = "198.51.100.9:41000".parse().unwrap();
+        assert!(!same_flow(&token.a.flow, &other));
     }
 }

@@ -19,7 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use farspeak_sansio::{Flow, Instant};
+use farspeak_sansio::{Flow, FlowId, Instant};
 use farspeak_sip::endpoint::{Branch, ServerTx};
 use farspeak_sip::message::{HeaderName, Host, Message, Method, Scheme, StatusCode, Uri};
 
@@ -199,13 +199,21 @@ impl Core {
                 return there(&token.a).or_else(|| there(&token.b));
             }
         };
-        let stays = Some(Target::Dialog(side.flow));
-        let lost = self.shared.is_dead(&side.flow);
-        if side.flow.transport.is_reliable() && !lost {
-            return stays;
+        let mut flow = side.flow;
+        // Handles of a process before this one mean nothing, or another connection by now.
+        let stale = token.since < self.shared.clock.unix_seconds(Instant::ZERO);
+        let lost = flow.transport.is_reliable() && (stale || self.shared.is_dead(&flow));
+        if flow.transport.is_reliable() && !lost {
+            return Some(Target::Dialog(flow));
         }
         let newer = |phone: &Arc<Binding>| lost || self.shared.clock.unix_seconds(phone.updated_at()) > token.since;
-        self.phone_of(now, uri, &side).filter(newer).map(Target::Binding).or(stays)
+        if let Some(phone) = self.phone_of(now, uri, &side).filter(newer) {
+            return Some(Target::Binding(phone));
+        }
+        if stale {
+            flow.id = FlowId::UNBOUND;
+        }
+        (!lost).then_some(Target::Dialog(flow))
     }
 
     /// The live registration of that Contact by the user of that side: if several, the one over its flow, else the

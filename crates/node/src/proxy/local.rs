@@ -140,9 +140,16 @@ impl Core {
             Gate::Closed => return Err(Refusal::silence()),
             Gate::Slow { .. } => return Err(Refusal::overloaded()),
         }
-        if request.method() != Some(&Method::Options) {
-            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED);
-            return Err(refusal.header(HeaderName::Allow, ALLOW.to_owned()));
+        match request.method() {
+            Some(Method::Options) => {}
+            // RFC 3261 §21.5.2: nobody here would know it.
+            Some(Method::Other(_)) => return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED)),
+            // RFC 3261 §12.2.2: we are in no dialog.
+            _ if request.to_tag().is_some() => return Err(Refusal::new(StatusCode::CALL_DOES_NOT_EXIST)),
+            _ => {
+                let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED);
+                return Err(refusal.header(HeaderName::Allow, ALLOW.to_owned()));
+            }
         }
         // RFC 3261 §8.2.2.3: as a server we know no extension that a request could require.
         let required: Vec<&str> = request.require().filter(|it| !SUPPORTED_TAGS.contains(it)).collect();

@@ -44,6 +44,10 @@ impl Node {
     }
 
     fn with(proxy: ProxyConfig) -> Self {
+        Self::started_at(1_800_000_000_000, proxy)
+    }
+
+    fn started_at(unix_at_origin_ms: i64, proxy: ProxyConfig) -> Self {
         let mut rng = SplitMix64::new(7);
         let users = Users::new("biloxi.example", &mut rng);
         for name in ["alice", "bob"] {
@@ -57,7 +61,7 @@ impl Node {
             throttle: Throttle::new(ThrottleConfig::default()),
             nonces: Nonces::new([1; 32], NonceConfig::default()),
             keys: Keys { flow_token: [2; 16], branch: [3; 16] },
-            clock: Clock { unix_at_origin_ms: 1_800_000_000_000 },
+            clock: Clock { unix_at_origin_ms },
             settings: settings(proxy),
         });
         let config = ShardConfig { id: 0, shared, rng: Box::new(rng), endpoint: EndpointConfig::default() };
@@ -450,6 +454,33 @@ fn a_dialog_survives_that_the_phone_reconnects() {
     // And what it sends over its new connection finds the other side.
     let routes = header(&forwarded, "Record-Route").join(", ");
     let sent = node.receive(again, &request("INFO", "sip:carol@203.0.113.3", "5", &format!("Route: {routes}\r\n")));
+    assert_eq!(lines(&sent), ["5060 INFO sip:carol@203.0.113.3 SIP/2.0"]);
+}
+
+#[test]
+fn a_token_older_than_the_process_names_no_connection() {
+    let mut node = Node::new();
+    let forwarded = call(&mut node);
+    let bye = request("BYE", DESK, "4", &format!("Route: {}\r\n", caller_route(&forwarded)));
+    // The node is started again, a day later; another phone's connection has got the same handle.
+    let mut node = Node::started_at(1_800_086_400_000, ProxyConfig::default());
+    assert!(first_line(&refused(&mut node, &bye)).contains(" 480 "));
+    // Once the phone has registered again, the dialog goes on.
+    node.bind(DESK, flow(Transport::Tls, 70, "198.51.100.77:40070"), 1000);
+    let sent = node.receive(carol(), &bye.replace("bK4", "bK5"));
+    assert_eq!(lines(&sent), [format!("40070 BYE {DESK} SIP/2.0")]);
+}
+
+#[test]
+fn nobody_takes_a_dialog_over_by_registering_its_contact() {
+    let mut node = Node::new();
+    let forwarded = call(&mut node);
+    node.receive(desk(), &respond(&forwarded, "200 OK"));
+    // Somebody registers the stranger's Contact, newer than the dialog.
+    node.pass(Duration::from_secs(5));
+    node.bind("sip:carol@203.0.113.3", cell(), 1000);
+    let routes = header(&forwarded, "Record-Route").join(", ");
+    let sent = node.receive(desk(), &request("INFO", "sip:carol@203.0.113.3", "5", &format!("Route: {routes}\r\n")));
     assert_eq!(lines(&sent), ["5060 INFO sip:carol@203.0.113.3 SIP/2.0"]);
 }
 
