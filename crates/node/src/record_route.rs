@@ -1,9 +1,9 @@
 //! How we name ourselves to a peer: the sent-by of our Via and the URI of our Record-Route (RFC 3261 §16.6 steps 4
 //! and 8, RFC 5658).
 //!
-//! Over TLS and WSS the host is the configured public name, because certificates carry names; without one it is
-//! `localhost` on loopback and the local address elsewhere. Over UDP, TCP and WS it is always the local address. The
-//! port is always written. If a request goes out over another transport than it came in on, two Record-Route values are
+//! Over TLS and WSS the host is the configured public name, because certificates carry names; without one it is the
+//! local address: a phone need not be able to resolve `localhost` (baresip before 2.0 asks the DNS alone), and it would
+//! never send its ACK. Over UDP, TCP and WS it is always the local address. The port is always written. If a request goes out over another transport than it came in on, two Record-Route values are
 //! written (RFC 5658 §3): each side sees the one it can use on top, and both carry the same flow token.
 
 use std::net::IpAddr;
@@ -94,7 +94,6 @@ impl Names {
     fn make(&self, transport: Transport, ip: IpAddr, port: u16) -> Name {
         let host = match (&self.public_name, ip) {
             (Some(name), _) if transport.is_secure() => name.clone(),
-            (None, ip) if transport.is_secure() && ip.is_loopback() => "localhost".to_owned(),
             (_, IpAddr::V4(ip)) => ip.to_string(),
             (_, IpAddr::V6(ip)) => format!("[{ip}]"),
         };
@@ -139,7 +138,7 @@ mod tests {
         assert_eq!(sent_by(Transport::Udp, "192.0.2.1:5060"), "192.0.2.1:5060");
         let mut nameless = Names::new(None);
         let mut sent_by = |transport, local| nameless.name(&flow(transport, local)).sent_by.to_string();
-        assert_eq!(sent_by(Transport::Tls, "127.0.0.1:5061"), "localhost:5061");
+        assert_eq!(sent_by(Transport::Tls, "127.0.0.1:5061"), "127.0.0.1:5061");
         assert_eq!(sent_by(Transport::Wss, "192.0.2.1:443"), "192.0.2.1:443");
         assert_eq!(sent_by(Transport::Tcp, "[::1]:5060"), "[::1]:5060");
     }

@@ -113,7 +113,7 @@ pub struct Settings {
     pub domain: Domain,
     /// The name that peers reach us by over TLS and WSS, in Via and Record-Route of those transports (RFC 5922).
     ///
-    /// Default none: `localhost` on loopback, else the local address.
+    /// Default none: the local address.
     pub public_name: Option<String>,
     /// The proxy's bounds and timers.
     pub proxy: ProxyConfig,

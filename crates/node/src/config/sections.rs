@@ -16,8 +16,8 @@ section! {
         name: String = "localhost".to_owned(),
         /// Other names for the same domain.
         aliases: Vec<String> = Vec::new(),
-        /// The host name by which phones reach this node over TLS, as in its certificate. Empty: `localhost` on
-        /// loopback, else the local address.
+        /// The host name by which phones reach this node over TLS, as in its certificate. Empty: the
+        /// local address.
         public_name: Option<String> = None,
     }
 }
