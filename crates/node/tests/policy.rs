@@ -278,5 +278,5 @@ fn guessing_is_slowed_down_and_the_honest_are_spared() {
     });
     w.expect("proxy -> guesser  200 REGISTER");
     assert!(last_response(w.is("guesser")).header(HeaderName::Contact).is_some());
-    w.settle();
+    w.net.settled_within(secs(300)).no_state_left();
 }

@@ -56,6 +56,7 @@ pub struct Phone {
     pub answers_challenges: bool,
     /// Sends the credentials that worked before without being asked.
     pub remembers_nonce: bool,
+    keep_alive_every: Duration,
     endpoint: Endpoint,
     rng: SplitMix64,
     timers: TimerTable<Timer>,
@@ -75,6 +76,7 @@ enum Timer {
         repetition: u32,
     },
     ComeBack,
+    KeepAlive,
 }
 
 /// A challenge that was answered, and how often.
@@ -114,6 +116,7 @@ impl Phone {
             comes_back: false,
             answers_challenges: true,
             remembers_nonce: true,
+            keep_alive_every: Duration::ZERO,
             endpoint,
             rng,
             timers: TimerTable::new(&[]),
@@ -257,6 +260,15 @@ impl Phone {
                 State::Calling => self.stop_calling(now, at),
                 State::Ended => {}
             }
+        }
+    }
+
+    /// CRLF CRLF now and then every so often; never again if that is zero.
+    pub fn keep_alive(&mut self, now: Instant, every: Duration) {
+        self.keep_alive_every = every;
+        if !every.is_zero() {
+            self.endpoint.send_stateless(now, self.account.flow, *b"\r\n\r\n");
+            self.timers.arm(now, every, Timer::KeepAlive);
         }
     }
 
@@ -578,6 +590,7 @@ impl Phone {
                 self.timers.arm(now, after.min(T2), Timer::Accepted { call, invite, repetition: repetition + 1 });
             }
             Timer::ComeBack => self.register(now),
+            Timer::KeepAlive => self.keep_alive(now, self.keep_alive_every),
         }
     }
 }

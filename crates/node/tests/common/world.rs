@@ -457,9 +457,14 @@ pub fn shared(seed: u64) -> Arc<Shared> {
         domain = domain.with_listener(transport, format!("{PROXY}:{port}").parse().expect("an address"));
         domain = domain.with_listener(transport, format!("[2001:db8::10]:{port}").parse().expect("an address"));
     }
+    shared_for(seed, domain)
+}
+
+/// What the shards of a node share that serves this domain.
+pub fn shared_for(seed: u64, domain: Domain) -> Arc<Shared> {
     Shared::new(SharedParts {
         location: Location::default(),
-        users: Users::new(DOMAIN, &mut SplitMix64::new(seed)),
+        users: Users::new(domain.name(), &mut SplitMix64::new(seed)),
         throttle: Throttle::new(ThrottleConfig::default()),
         nonces: Nonces::new([9; 32], NonceConfig::default()),
         keys: Keys { flow_token: [1; 16], branch: [2; 16] },
