@@ -39,7 +39,10 @@ fn read_everything(message: &Message) {
             let _ = (address.uri(), address.display_name());
         }
         let _ = message.tokens(name).count();
+        let (lists, addresses) = (message.values(name).count(), message.name_addrs(name).count());
+        assert_eq!(lists, addresses, "two ways to find the commas");
     }
+    assert_eq!(message.vias().count(), message.values(HeaderName::Via).count());
     for via in message.vias().flatten() {
         let _ = (via.branch(), via.rfc3261_branch(), via.received(), via.rport(), via.maddr(), via.ttl());
         let _ = via.params.iter().count();

@@ -240,6 +240,23 @@ pub struct Values<'m> {
     list: Option<List<'m>>,
 }
 
+impl<'m> Values<'m> {
+    /// The next element by a reader that says where it ends, so that its text is walked through once. `Some(None)` if
+    /// it cannot be read; then the element ends where the grammar of lists says.
+    pub(super) fn next_with<T>(&mut self, read: impl Fn(&'m str) -> Option<(T, usize)>) -> Option<Option<T>> {
+        let text = match self.list.as_ref().and_then(|list| list.rest) {
+            Some(text) => text,
+            None => &self.head[self.fields.find(|field| field.name == self.name)?.value()],
+        };
+        let (item, end) = match read(text) {
+            Some((item, end)) => (Some(item), end),
+            None => (None, lex::element_end(text)),
+        };
+        self.list = Some(List { rest: text.get(end + 1..) });
+        Some(item)
+    }
+}
+
 impl<'m> Iterator for Values<'m> {
     type Item = &'m str;
 
@@ -278,6 +295,6 @@ impl<'m> Iterator for Vias<'m> {
     type Item = Result<Via<'m>, HeaderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.values.next().map(Via::parse)
+        self.values.next_with(Via::read).map(|via| via.ok_or(HeaderError::malformed(HeaderName::Via)))
     }
 }

@@ -237,7 +237,7 @@ pub(crate) fn number(text: &str) -> Option<u32> {
 /// A comma list, split outside quotes and angle brackets, ends trimmed. Empty elements are handed out too.
 #[derive(Clone, Debug)]
 pub struct List<'a> {
-    rest: Option<&'a str>,
+    pub(crate) rest: Option<&'a str>,
 }
 
 impl<'a> List<'a> {
@@ -287,19 +287,42 @@ impl<'a> Params<'a> {
     /// Checks `text`: empty, or `;` and a token, with or without `=` and a token, host or quoted string, and so on.
     /// White space around `;` and `=` is allowed. A lone `;` at the end, which some phones write, passes too.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let text = trim(text);
-        let mut walk = Walk { text };
+        Self::read(text, 0).filter(|(_, end)| *end == text.len()).map(|(params, _)| params)
+    }
+
+    /// The parameters that begin at `start` and where they end: at the comma before the next value, or with `text`.
+    pub(crate) fn read(text: &'a str, start: usize) -> Option<(Self, usize)> {
+        let bytes = text.as_bytes();
+        let start = skip(SPACE, bytes, start);
+        let (mut at, mut end) = (start, start);
         loop {
-            match walk.step() {
-                Step::Param(name, value) => {
-                    // The walk stops at the first character that does not fit, so only emptiness is left to check.
-                    if name.is_empty() || value.is_some_and(str::is_empty) {
-                        return None;
-                    }
-                }
-                Step::End => return Some(Self { text }),
-                Step::Broken => return None,
+            match bytes.get(at) {
+                None | Some(b',') => return Some((Self { text: &text[start..end] }, at)),
+                Some(b';') => end = at + 1,
+                Some(_) => return None,
             }
+            let name = skip(SPACE, bytes, at + 1);
+            at = skip(TOKEN, bytes, name);
+            if at == name {
+                if matches!(bytes.get(at), None | Some(b',')) {
+                    continue;
+                }
+                return None;
+            }
+            end = at;
+            at = skip(SPACE, bytes, at);
+            if bytes.get(at) != Some(&b'=') {
+                continue;
+            }
+            let value = skip(SPACE, bytes, at + 1);
+            end = match bytes.get(value) {
+                Some(b'"') => quoted_end(text, value)?,
+                _ => skip(VALUE, bytes, value),
+            };
+            if end == value {
+                return None;
+            }
+            at = skip(SPACE, bytes, end);
         }
     }
 

@@ -24,48 +24,50 @@ impl<'a> NameAddr<'a> {
     ///
     /// Display names without quotes may hold more than tokens: phones write them so, and nothing depends on them.
     pub fn parse(name: HeaderName, text: &'a str) -> Result<Self, HeaderError> {
-        Self::read(lex::trim(text)).ok_or(HeaderError::malformed(name))
+        let read = Self::read(text).filter(|(_, end)| *end == text.len());
+        read.map(|(address, _)| address).ok_or(HeaderError::malformed(name))
     }
 
-    fn read(text: &'a str) -> Option<Self> {
-        let (display, rest) = if text.starts_with('"') {
-            let (display, rest) = text.split_at(lex::quoted_end(text, 0)?);
-            (Some(display), lex::trim_start(rest))
+    /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
+    fn read(text: &'a str) -> Option<(Self, usize)> {
+        let bytes = text.as_bytes();
+        let start = lex::skip_space(bytes, 0);
+        let (display, open) = if bytes.get(start) == Some(&b'"') {
+            let end = lex::quoted_end(text, start)?;
+            (Some(&text[start..end]), lex::skip_space(bytes, end))
         } else {
-            // A bracket after a semicolon is inside a parameter: `sip:a@b;+sip.instance="<urn:…>"`.
-            let at = memchr::memchr3(b'<', b';', b'"', text.as_bytes()).unwrap_or(text.len());
-            match text.as_bytes().get(at) {
-                Some(b'<') => {
-                    let (display, rest) = text.split_at(at);
-                    (Some(lex::trim_end(display)).filter(|display| !display.is_empty()), rest)
-                }
-                Some(b'"') => return None,
-                _ => return Self::read_without_brackets(text, at),
+            let mut at = start;
+            while at < bytes.len() && !matches!(bytes[at], b'<' | b';' | b'"' | b',') {
+                at += 1;
             }
+            // A bracket after a semicolon is inside a parameter: `sip:a@b;+sip.instance="<urn:…>"`.
+            if bytes.get(at) != Some(&b'<') {
+                return Self::read_without_brackets(text, start, at);
+            }
+            (Some(lex::trim_end(&text[start..at])).filter(|display| !display.is_empty()), at)
         };
-        // Unquoted, a comma would have split the list.
-        if display.is_some_and(|display| !display.starts_with('"') && lex::find(display, b',').is_some()) {
+        if bytes.get(open) != Some(&b'<') {
             return None;
         }
-        let (uri_text, params) = lex::split_once(rest.strip_prefix('<')?, b'>')?;
-        Self::with_uri(display, uri_text, params)
+        let length = memchr::memchr(b'>', &bytes[open..])?;
+        Self::with_uri(display, &text[open + 1..open + length], text, open + length + 1)
     }
 
     /// RFC 3261 §20.10: without brackets every parameter is the header field's, and the URI has no comma, `;` or `?`.
-    fn read_without_brackets(text: &'a str, uri_end: usize) -> Option<Self> {
-        let (uri_text, params) = text.split_at(uri_end);
-        let uri_text = lex::trim_end(uri_text);
-        if memchr::memchr2(b',', b'?', uri_text.as_bytes()).is_some() {
+    fn read_without_brackets(text: &'a str, start: usize, end: usize) -> Option<(Self, usize)> {
+        let uri_text = lex::trim_end(&text[start..end]);
+        if lex::find(uri_text, b'?').is_some() {
             return None;
         }
-        Self::with_uri(None, uri_text, params)
+        Self::with_uri(None, uri_text, text, end)
     }
 
-    fn with_uri(display: Option<&'a str>, uri_text: &'a str, params: &'a str) -> Option<Self> {
+    fn with_uri(display: Option<&'a str>, uri_text: &'a str, text: &'a str, at: usize) -> Option<(Self, usize)> {
         if uri_text.is_empty() {
             return None;
         }
-        Some(Self { display, uri_text, params: Params::parse(params)? })
+        let (params, end) = Params::read(text, at)?;
+        Some((Self { display, uri_text, params }, end))
     }
 
     /// The URI. White space in it, which no URI has, shows here.
@@ -151,7 +153,7 @@ impl<'m> Iterator for NameAddrs<'m> {
     type Item = Result<NameAddr<'m>, HeaderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.values.next().map(|text| NameAddr::parse(self.name, text))
+        self.values.next_with(NameAddr::read).map(|address| address.ok_or(HeaderError::malformed(self.name)))
     }
 }
 

@@ -336,7 +336,7 @@ fn split_user(rest: &str) -> Result<(Option<&str>, Option<&str>, &str), UriError
 }
 
 /// The host at the beginning of `text`, and where it ends.
-fn read_host(text: &str) -> Result<(Host<'_>, usize), UriError> {
+pub(super) fn read_host(text: &str) -> Result<(Host<'_>, usize), UriError> {
     let bytes = text.as_bytes();
     if bytes.first() == Some(&b'[') {
         let end = lex::find(text, b']').ok_or(UriError::Host)? + 1;
@@ -351,19 +351,8 @@ fn read_host(text: &str) -> Result<(Host<'_>, usize), UriError> {
     Ok((Host::Name(name), end))
 }
 
-fn read_port(text: &str) -> Result<u16, UriError> {
+pub(super) fn read_port(text: &str) -> Result<u16, UriError> {
     lex::number(text).and_then(|port| u16::try_from(port).ok()).ok_or(UriError::Port)
-}
-
-/// Reads `host` or `host:port`, with white space around the colon as a Via allows it.
-pub(crate) fn parse_host_port(text: &str) -> Result<(Host<'_>, Option<u16>), UriError> {
-    let (host, host_end) = read_host(text)?;
-    if host_end == text.len() {
-        return Ok((host, None));
-    }
-    let rest = lex::trim_start(&text[host_end..]);
-    let port = lex::trim_start(rest.strip_prefix(':').ok_or(UriError::Host)?);
-    Ok((host, Some(read_port(port)?)))
 }
 
 /// `;name=value` of a URI; checked once, then read without errors.

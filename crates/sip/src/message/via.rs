@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::lex::{self, Params};
-use super::uri::parse_host_port;
+use super::uri::{read_host, read_port};
 use super::{HeaderError, HeaderName, Host};
 
 /// What every branch begins with that was made by the rules of RFC 3261 §8.1.1.7.
@@ -27,25 +27,41 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// Reads one Via value (not a comma list).
     pub fn parse(text: &'a str) -> Result<Self, HeaderError> {
-        Self::read(text).ok_or(HeaderError::malformed(HeaderName::Via))
+        let read = Self::read(text).filter(|(_, end)| *end == text.len());
+        read.map(|(via, _)| via).ok_or(HeaderError::malformed(HeaderName::Via))
     }
 
-    fn read(text: &'a str) -> Option<Self> {
-        // sent-protocol = protocol-name SLASH protocol-version SLASH transport; SLASH allows white space around it.
-        let (name, rest) = lex::split_once(text, b'/')?;
-        let (version, rest) = lex::split_once(rest, b'/')?;
-        let (name, version, rest) = (lex::trim(name), lex::trim(version), lex::trim(rest));
-        let transport_end = rest.bytes().position(lex::is_space)?;
-        let (transport, rest) = rest.split_at(transport_end);
-        // Any token may name protocol and version: a request of another version is refused by its first line (505).
-        if ![name, version, transport].into_iter().all(lex::is_token) {
+    /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
+    pub(super) fn read(text: &'a str) -> Option<(Self, usize)> {
+        let bytes = text.as_bytes();
+        let mut at = lex::skip_space(bytes, 0);
+        // sent-protocol = protocol-name SLASH protocol-version SLASH transport; SLASH allows white space around it. Any
+        // token may name protocol and version: a request of another version is refused by its first line (505).
+        for _ in 0..2 {
+            let end = lex::skip_token(bytes, at);
+            let slash = lex::skip_space(bytes, end);
+            if end == at || bytes.get(slash) != Some(&b'/') {
+                return None;
+            }
+            at = lex::skip_space(bytes, slash + 1);
+        }
+        let transport_end = lex::skip_token(bytes, at);
+        let transport = &text[at..transport_end];
+        let start = lex::skip_space(bytes, transport_end);
+        if transport.is_empty() || start == transport_end {
             return None;
         }
-        let rest = lex::trim_start(rest);
-        let (sent_by, params) = lex::split_before(rest, b';');
-        let sent_by = lex::trim_end(sent_by);
-        let (host, port) = parse_host_port(sent_by).ok()?;
-        Some(Self { transport, sent_by, host, port, params: Params::parse(params)? })
+        let (host, length) = read_host(&text[start..]).ok()?;
+        let mut end = start + length;
+        let mut port = None;
+        let colon = lex::skip_space(bytes, end);
+        if bytes.get(colon) == Some(&b':') {
+            let digits = lex::skip_space(bytes, colon + 1);
+            end = lex::skip_digits(bytes, digits);
+            port = Some(read_port(&text[digits..end]).ok()?);
+        }
+        let (params, list_end) = Params::read(text, end)?;
+        Some((Self { transport, sent_by: &text[start..end], host, port, params }, list_end))
     }
 
     /// The parameter of that name, in any case: `Some(None)` if it has no value.
