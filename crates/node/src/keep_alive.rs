@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant, Transmit, Transport};
 
@@ -80,14 +81,23 @@ impl KeepAlive {
 }
 
 impl Core {
-    /// A phone has registered over `flow` until then (`None` for no longer).
+    /// A phone has registered over `flow` until then.
     pub(crate) fn keep_flow_alive(&mut self, now: Instant, flow: Flow, until: Instant) {
+        self.arm_keep_alive(now, flow, until, |every, _| every);
+    }
+
+    /// The same for one of many flows taken back at a start: their datagrams are spread over the interval.
+    pub(crate) fn restore_keep_alive(&mut self, now: Instant, flow: Flow, until: Instant) {
+        self.arm_keep_alive(now, flow, until, |every, slot| every / 64 * (slot % 64 + 1));
+    }
+
+    fn arm_keep_alive(&mut self, now: Instant, flow: Flow, until: Instant, first: impl Fn(Duration, u32) -> Duration) {
         let every = self.settings.proxy.udp_keep_alive;
         if flow.transport != Transport::Udp || every.is_zero() {
             return;
         }
         if let Some(slot) = self.keep_alive.keep(flow, until) {
-            self.timers.arm(now, every, Timer::KeepAlive(slot));
+            self.timers.arm(now, first(every, slot), Timer::KeepAlive(slot));
         }
     }
 
@@ -102,8 +112,6 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn flow(port: u16) -> Flow {

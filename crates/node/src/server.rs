@@ -151,7 +151,9 @@ impl Server {
         let (rows, newest) = store.bindings(wall.unix_ms(clock.now()))?;
         let suffix = format!("@{}", shared.settings().domain.name());
         let known = |aor: &str| aor.strip_suffix(&suffix).is_some_and(|name| shared.users.get(name).is_some());
-        let rows = rows.into_iter().filter(|row| known(&row.aor));
+        let rows: Vec<_> = rows.into_iter().filter(|row| known(&row.aor)).collect();
+        let datagrams = rows.iter().filter(|row| row.transport == farspeak_sansio::Transport::Udp);
+        let datagrams: Vec<_> = datagrams.map(|row| (row.flow(), wall.instant(row.expires_at_unix_ms))).collect();
         let restored = shared.location.restore(clock.now(), wall, newest, rows);
         store.purge(wall.unix_ms(clock.now()))?;
 
@@ -185,6 +187,16 @@ impl Server {
         };
         let _ = ways.set(net.handles().clone()); // set once, here
         shared.replace_settings(settings::settings(config, net.listening()));
+        // Phones on UDP that the store kept: their NAT mappings are held open again, by one shard each.
+        let shards = net.handles().iter().count();
+        for (index, handle) in net.handles().iter().enumerate() {
+            let flows: Vec<_> = datagrams.iter().skip(index).step_by(shards).copied().collect();
+            // A queue that is full at the start is a busy start: the phones register again by themselves.
+            let _ = handle.run(move |machine, now| {
+                let shard = machine.at(now);
+                flows.into_iter().for_each(|(flow, until)| shard.keep_alive(now, flow, until));
+            });
+        }
 
         let current = certificates.current();
         if certificates::ends_soon(config, &current) {

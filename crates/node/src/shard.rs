@@ -134,6 +134,12 @@ impl Shard {
         self.pump(now);
     }
 
+    /// Keeps the NAT mapping of a phone on UDP open until then, as if it had registered here: for what the store kept.
+    /// Nothing happens for other transports.
+    pub fn keep_alive(&mut self, now: Instant, flow: Flow, until: Instant) {
+        self.core.restore_keep_alive(now, flow, until);
+    }
+
     /// How much is held.
     pub fn counts(&self) -> ShardCounts {
         ShardCounts {
