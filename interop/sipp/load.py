@@ -29,7 +29,7 @@ def start(node, transport, user, password, core, steps, more, called=""):
             out.write(s.scenario(name, text))
     arguments = ["sipp", f"127.0.0.1:{node.sip}", "-i", "127.0.0.1", "-p", str(processes.free_port()), "-nostdin",
                  "-t", {"udp": "u1", "tcp": "t1"}[transport], "-sf", files["main"], "-key", "user", user, "-key", "peer",
-                 "service", "-key", "domain", node.domain, "-au", user, "-ap", password, "-l", "8000",
+                 "service", "-key", "domain", node.domain, "-au", user, "-ap", password, "-auth_uri", node.domain, "-l", "8000",
                  "-trace_err", "-error_file", f"{folder}/errors", *more]
     arguments += ["-oocsf", files["called"]] if called else []
     process = processes.start(arguments, f"{folder}/screen", cwd=folder, **processes.pinned(core))

@@ -176,8 +176,7 @@ CALLING = {
     "no answer": fails(480),
     "silent": fails(408, ring=False),
     "unreachable": fails(480, ring=False),
-    "redirect": challenged() + hear(180) + hear(302, holding=["Contact:[^[:cntrl:]]*sip:carol@"]) + refused(2)
-                + talk(3, "carol"),
+    "redirect": challenged() + hear(180) + hear(302, holding=["Contact:[^[:cntrl:]]*sip:carol@"]) + refused(2),
     "forked": talk(1, phones=2),
     "another's name": challenged(sender="mallory") + hear(403) + refused(2, sender="mallory"),
 }
