@@ -347,7 +347,7 @@ impl<'a> Params<'a> {
             if bytes.get(start..end).is_some_and(|candidate| candidate.eq_ignore_ascii_case(name.as_bytes()))
                 && bytes.get(end).is_none_or(|byte| !is(TOKEN, *byte))
             {
-                return self.from(at).next().map(|(_, value)| value);
+                return Some(self.value_at(end));
             }
             at = start;
             while at < bytes.len() && bytes[at] != b';' {
@@ -357,8 +357,19 @@ impl<'a> Params<'a> {
         None
     }
 
-    fn from(self, at: usize) -> ParamIter<'a> {
-        ParamIter { walk: Walk { text: &self.text[at..] } }
+    /// The value of the parameter whose name ends at `name_end`.
+    fn value_at(self, name_end: usize) -> Option<&'a str> {
+        let bytes = self.text.as_bytes();
+        let equals = skip(SPACE, bytes, name_end);
+        if bytes.get(equals) != Some(&b'=') {
+            return None;
+        }
+        let start = skip(SPACE, bytes, equals + 1);
+        let end = match bytes.get(start) {
+            Some(b'"') => quoted_end(self.text, start)?,
+            _ => skip(VALUE, bytes, start),
+        };
+        self.text.get(start..end)
     }
 
     /// The value of the first parameter of that name; `None` also if it has no value.

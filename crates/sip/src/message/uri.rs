@@ -403,11 +403,28 @@ impl<'a> UriParams<'a> {
 
     /// The parameter of that name, in any case, escaped or not (`%6C%72` is `lr`): `Some(None)` if it has no value.
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
-        let same = |candidate: &str| {
-            candidate.eq_ignore_ascii_case(name)
-                || candidate.len() != name.len() && same_escaped_without_case(candidate, name)
-        };
-        self.iter().find(|(candidate, _)| same(candidate)).map(|(_, value)| value)
+        let bytes = self.text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            let end = at + 1 + name.len();
+            if bytes.get(at + 1..end).is_some_and(|candidate| candidate.eq_ignore_ascii_case(name.as_bytes()))
+                && matches!(bytes.get(end), None | Some(b';' | b'='))
+            {
+                return Some(match bytes.get(end) {
+                    Some(b'=') => Some(lex::split_before(&self.text[end + 1..], b';').0),
+                    _ => None,
+                });
+            }
+            at += 1;
+            while at < bytes.len() && bytes[at] != b';' {
+                at += 1;
+            }
+        }
+        // Hardly anyone escapes what needs no escape.
+        if lex::find(self.text, b'%').is_none() && lex::find(name, b'%').is_none() {
+            return None;
+        }
+        self.iter().find(|(candidate, _)| same_escaped_without_case(candidate, name)).map(|(_, value)| value)
     }
 
     /// RFC 3261 §19.1.4: those in both must match; these may not be in one alone.
