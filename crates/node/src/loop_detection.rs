@@ -26,3 +26,36 @@ pub fn loop_key(key: &[u8; 16], request: &Message) -> u64 {
     hasher.write_u32(request.cseq().map_or(0, |cseq| cseq.number));
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use farspeak_sip::message::Limits;
+
+    use super::*;
+
+    fn key(method: &str, uri: &str, more: &str) -> u64 {
+        let text = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKa\r\nFrom: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\n\
+             Call-ID: c\r\nCSeq: 7 {method}\r\n{more}Content-Length: 0\r\n\r\n"
+        );
+        loop_key(&[1; 16], &Message::parse(text.as_bytes(), &Limits::default()).expect("a request"))
+    }
+
+    #[test]
+    fn varies_with_what_decides_the_way() {
+        let plain = key("INVITE", "sip:b@b", "");
+        assert_ne!(plain, key("INVITE", "sip:c@b", ""));
+        assert_ne!(plain, key("INVITE", "sip:b@b", "Route: <sip:r;lr>\r\n"));
+        assert_ne!(
+            key("INVITE", "sip:b@b", "Route: <sip:r;lr>\r\n"),
+            key("INVITE", "sip:b@b", "Route: <sip:s;lr>\r\n")
+        );
+    }
+
+    #[test]
+    fn does_not_vary_with_the_method_or_the_hops() {
+        let plain = key("INVITE", "sip:b@b", "");
+        assert_eq!(plain, key("CANCEL", "sip:b@b", ""));
+        assert_eq!(plain, key("INVITE", "sip:b@b", "Max-Forwards: 3\r\n"));
+    }
+}

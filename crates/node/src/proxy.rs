@@ -191,7 +191,13 @@ impl Core {
 
     /// Where a request inside a dialog goes: to the side it did not come from. If the phone there has moved to another
     /// connection or, on UDP, another mapping of its NAT, the location table knows.
-    pub(crate) fn dialog_target(&self, now: Instant, source: &Flow, uri: &Uri<'_>, token: &FlowToken) -> Option<Target> {
+    pub(crate) fn dialog_target(
+        &self,
+        now: Instant,
+        source: &Flow,
+        uri: &Uri<'_>,
+        token: &FlowToken,
+    ) -> Option<Target> {
         let side = match token.other_side(source) {
             OtherSide::Known(side) => side,
             OtherSide::Unknown => {

@@ -51,13 +51,22 @@ impl Names {
     /// the Request-URI is).
     ///
     /// The side that the request goes to is written first: it is on top there, and last in the reversed route set of
-    /// the other (RFC 5658 §3.2).
+    /// the other (RFC 5658 §3.2). One value does if both sides know us by the same name and transport.
     pub fn write_record_route(&mut self, a: &Flow, b: &Flow, token: &str, secure: bool, out: &mut String) {
         self.write_one(b, token, secure, out);
-        if a.transport != b.transport || a.local.is_ipv4() != b.local.is_ipv4() {
+        if !self.is_same_name(a, b) {
             out.push_str(", ");
             self.write_one(a, token, secure, out);
         }
+    }
+
+    fn is_same_name(&mut self, a: &Flow, b: &Flow) -> bool {
+        if a.transport != b.transport {
+            return false;
+        }
+        // The public name stands for every address.
+        let named = a.transport.is_secure() && self.public_name.is_some();
+        a.local.port() == b.local.port() && (named || a.local.ip().to_canonical() == b.local.ip().to_canonical())
     }
 
     fn write_one(&mut self, flow: &Flow, token: &str, secure: bool, out: &mut String) {
@@ -158,6 +167,19 @@ mod tests {
         assert_eq!(
             record_route(&mut names, &udp, &wss, false),
             "<sip:t0k@192.0.2.1:443;transport=ws;lr>, <sip:t0k@192.0.2.1:5060;transport=udp;lr>"
+        );
+    }
+
+    #[test]
+    fn two_record_routes_when_the_sides_know_us_by_different_addresses() {
+        let (inside, outside) = (flow(Transport::Tls, "10.0.0.1:5061"), flow(Transport::Tls, "192.0.2.1:5061"));
+        assert_eq!(
+            record_route(&mut Names::new(None), &inside, &outside, false),
+            "<sip:t0k@192.0.2.1:5061;transport=tls;lr>, <sip:t0k@10.0.0.1:5061;transport=tls;lr>"
+        );
+        assert_eq!(
+            record_route(&mut Names::new(Some("sip.example.org")), &inside, &outside, false),
+            "<sip:t0k@sip.example.org:5061;transport=tls;lr>"
         );
     }
 

@@ -25,7 +25,12 @@ struct Copy<'a> {
 impl Core {
     /// Sends the request to the next group of targets: all of the highest q, in parallel. Targets that cannot be sent to
     /// end at once. An error means that nothing was sent and the request is to be refused.
-    pub(crate) fn forward_group(&mut self, now: Instant, tx: ServerTx, context: &mut Context) -> Result<(), StatusCode> {
+    pub(crate) fn forward_group(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        context: &mut Context,
+    ) -> Result<(), StatusCode> {
         let group = context.targets.next_group();
         // RFC 5393 §5.3.3: not enough for the parallel fork that is wanted.
         let Some(shares) = split_breadth(context.breadth, group.len()) else {

@@ -69,7 +69,6 @@ impl Refusal {
         self.headers.push((name, value));
         self
     }
-
 }
 
 /// The methods that the node itself answers.
@@ -162,8 +161,12 @@ impl Core {
 
     /// 200 to an OPTIONS, with what is true of this node (RFC 3261 §11.2). It reads no body, so it accepts none.
     pub(crate) fn answer_options(&mut self, now: Instant, tx: ServerTx, request: &Message) {
-        let headers =
-            [(HeaderName::Allow, ALLOW), (HeaderName::Supported, SUPPORTED), (HeaderName::Accept, ""), (HeaderName::AcceptEncoding, "identity")];
+        let headers = [
+            (HeaderName::Allow, ALLOW),
+            (HeaderName::Supported, SUPPORTED),
+            (HeaderName::Accept, ""),
+            (HeaderName::AcceptEncoding, "identity"),
+        ];
         self.answer(now, tx, request, StatusCode::OK, None, &headers);
     }
 
