@@ -298,3 +298,75 @@ impl<'m> Iterator for Vias<'m> {
         self.values.next_with(Via::read).map(|via| via.ok_or(HeaderError::malformed(HeaderName::Via)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    fn message(lines: &str) -> Message {
+        let text = format!("REGISTER sip:a SIP/2.0\r\n{lines}\r\n");
+        Message::parse(text.as_bytes(), &Limits::default()).unwrap()
+    }
+
+    const ESSENTIAL: &str = "Via: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@a>;tag=1\r\nTo: <sip:a@a>\r\n\
+        Call-ID: c\r\nCSeq: 1 REGISTER\r\n";
+
+    fn verdict(lines: &str) -> Result<(), String> {
+        message(lines).check_essential().map_err(|error| error.reason())
+    }
+
+    #[test]
+    fn what_everything_depends_on_is_there_once_and_well_formed() {
+        // RFC 3261 §8.1.1, §16.3
+        assert_eq!(verdict(ESSENTIAL), Ok(()));
+        for (line, changed, reason) in [
+            ("Call-ID: c\r\n", "", "Missing Call-ID"),
+            ("Call-ID: c\r\n", "Call-ID: c\r\ni: d\r\n", "Repeated Call-ID"),
+            ("Call-ID: c", "Call-ID: c d", "Malformed Call-ID"),
+            ("Call-ID: c", "Call-ID: @", "Malformed Call-ID"),
+            ("From: <sip:a@a>", "From: <sip:a a>", "Malformed From"),
+            (";tag=1", ";tag", "Malformed From"),
+            ("1 REGISTER", "2147483648 REGISTER", "Malformed CSeq"),
+            ("1 REGISTER", "1 INVITE", "CSeq Method Mismatch"),
+            ("CSeq", "Max-Forwards: 256\r\nCSeq", "Malformed Max-Forwards"),
+            ("CSeq", "Via: SIP/2.0/UDP ;\r\nCSeq", "Malformed Via"),
+            ("Via", "X-Via", "Missing Via"),
+        ] {
+            assert_eq!(verdict(&ESSENTIAL.replacen(line, changed, 1)), Err(reason.to_owned()), "{changed}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_alone_or_is_no_star() {
+        // RFC 3261 §10.3 step 6
+        let kind = |lines: &str| match message(lines).contacts() {
+            Ok(Contacts::None) => "none".to_owned(),
+            Ok(Contacts::Star) => "star".to_owned(),
+            Ok(Contacts::List(contacts)) => contacts.count().to_string(),
+            Err(_) => "wrong".to_owned(),
+        };
+        assert_eq!(kind(""), "none");
+        assert_eq!(kind("m: *\r\n"), "star");
+        assert_eq!(kind("m: <sip:*@a>, \"*, *\" <sip:b>\r\nContact: sip:c\r\n"), "3");
+        assert_eq!(kind("m: *, <sip:a>\r\n"), "wrong");
+        assert_eq!(kind("m: <sip:a>\r\nm: *\r\n"), "wrong");
+        assert_eq!(kind("m: *\r\nm: *\r\n"), "wrong");
+    }
+
+    #[test]
+    fn one_bad_value_in_a_list_leaves_the_others_readable() {
+        let message = message("Route: <sip:a;lr>, \"unfinished <x>\r\nRoute: <sip:b;lr> junk, <sip:c;lr>\r\n");
+        let routes: Vec<_> = message.routes().map(|route| route.ok().map(|route| route.uri_text)).collect();
+        assert_eq!(routes, [Some("sip:a;lr"), None, None, Some("sip:c;lr")]);
+    }
+
+    #[test]
+    fn seconds_beyond_the_range_are_the_end_of_the_range() {
+        let message = message("Expires: 99999999999999999999\r\nMin-Expires: 060\r\nMax-Forwards: 070\r\n");
+        assert_eq!(message.expires(), Ok(Some(u32::MAX)));
+        assert_eq!((message.min_expires(), message.max_forwards()), (Ok(Some(60)), Ok(Some(70))));
+        assert!(self::message("Expires: soon\r\n").expires().is_err());
+        assert!(self::message("Expires: 1\r\nExpires: 2\r\n").expires().is_err());
+    }
+}

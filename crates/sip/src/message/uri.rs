@@ -563,6 +563,8 @@ mod tests {
             ),
             ("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0:0::1]"),
             ("tel:+1-201-555-0123", "tel:+12015550123"),
+            ("sip:a@b;x=1;x=2", "sip:a@b;x=1;x=2"),
+            ("sip:a@b;%61=1", "sip:a@b;a=1"),
             ("URN:service:sos", "urn:service:sos"),
         ] {
             assert!(uri(one).equivalent(&uri(two)) && uri(two).equivalent(&uri(one)), "{one} {two}");
