@@ -21,6 +21,8 @@ use crate::route::RoutePlan;
 pub enum Target {
     /// To a registered phone: its Contact becomes the Request-URI.
     Binding(Arc<Binding>),
+    /// To the registered phone whose Contact the Request-URI names already.
+    Phone(Arc<Binding>),
     /// Along a dialog: over this flow, the Request-URI as it is.
     Dialog(Flow),
 }
@@ -29,22 +31,27 @@ impl Target {
     /// The flow to send over; `None` for a phone that is out of reach now.
     pub fn flow(&self) -> Option<Flow> {
         match self {
-            Self::Binding(binding) => binding.flow(),
+            Self::Binding(binding) | Self::Phone(binding) => binding.flow(),
             Self::Dialog(flow) => Some(*flow),
         }
     }
 
-    fn q(&self) -> u16 {
+    /// The registration it is reached by, if by one.
+    pub fn binding(&self) -> Option<&Arc<Binding>> {
         match self {
-            Self::Binding(binding) => binding.q(),
-            Self::Dialog(_) => 1000,
+            Self::Binding(binding) | Self::Phone(binding) => Some(binding),
+            Self::Dialog(_) => None,
         }
     }
 
+    fn q(&self) -> u16 {
+        self.binding().map_or(1000, |binding| binding.q())
+    }
+
     fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Binding(a), Self::Binding(b)) => a.aor() == b.aor() && a.contact() == b.contact(),
-            (Self::Dialog(a), Self::Dialog(b)) => a == b,
+        match (self.binding(), other.binding()) {
+            (Some(a), Some(b)) => a.aor() == b.aor() && a.contact() == b.contact(),
+            (None, None) => self.flow() == other.flow(),
             _ => false,
         }
     }
@@ -317,7 +324,7 @@ mod tests {
     fn names(group: &[Target]) -> Vec<String> {
         let name = |target: &Target| match target {
             Target::Binding(binding) => binding.contact()[4..].split('@').next().unwrap_or("").to_owned(),
-            Target::Dialog(_) => "dialog".to_owned(),
+            Target::Phone(_) | Target::Dialog(_) => "not by address".to_owned(),
         };
         group.iter().map(name).collect()
     }

@@ -169,7 +169,7 @@ impl Core {
                 if secure && !is_secure(&binding) {
                     return Err(not_secure());
                 }
-                Ok(TargetSet::new([Target::Binding(binding)], 1))
+                Ok(TargetSet::new([Target::Phone(binding)], 1))
             }
             Destination::User(aor) => {
                 let mut bindings = self.shared.location.lookup(now, &aor);
@@ -201,7 +201,7 @@ impl Core {
         let side = match token.other_side(source) {
             OtherSide::Known(side) => side,
             OtherSide::Unknown => {
-                let there = |side| self.phone_of(now, uri, side).map(Target::Binding);
+                let there = |side| self.phone_of(now, uri, side).map(Target::Phone);
                 return there(&token.a).or_else(|| there(&token.b));
             }
         };
@@ -214,7 +214,7 @@ impl Core {
         }
         let newer = |phone: &Arc<Binding>| lost || self.shared.clock.unix_seconds(phone.updated_at()) > token.since;
         if let Some(phone) = self.phone_of(now, uri, &side).filter(newer) {
-            return Some(Target::Binding(phone));
+            return Some(Target::Phone(phone));
         }
         if stale {
             flow.id = FlowId::UNBOUND;

@@ -36,7 +36,7 @@ impl Core {
             Some(token) => self.dialog_target(now, &flow, &uri, token)?,
             // An ACK cannot be challenged: only a flow that has authenticated lately is believed without a token.
             None if plan.foreign == 0 && self.shared.throttle.is_spared(now, &flow) => {
-                Target::Binding(self.shared.location.by_contact(now, &uri)?)
+                Target::Phone(self.shared.location.by_contact(now, &uri)?)
             }
             None => return None,
         };

@@ -72,7 +72,7 @@ impl Core {
 
         // §16.6 step 2.
         match copy.target {
-            Target::Binding(binding) if plan.foreign == 0 => {
+            Target::Binding(binding) => {
                 edit.set_request_uri(without_headers(binding.contact()));
             }
             _ => {
@@ -82,9 +82,7 @@ impl Core {
             }
         }
         edit_routes(&mut edit, request, plan);
-        if let Target::Binding(binding) = copy.target
-            && !binding.path().is_empty()
-        {
+        if let Some(binding) = copy.target.binding().filter(|binding| !binding.path().is_empty()) {
             edit.prepend(HeaderName::Route, binding.path()); // RFC 3327 §5.4
         }
 
@@ -103,10 +101,7 @@ impl Core {
             let secure = has_sips(request);
             self.scratch.token.clear();
             let key = &self.shared.keys.flow_token;
-            let callee = match copy.target {
-                Target::Binding(binding) => user_hash(key, binding.aor().as_str()),
-                Target::Dialog(_) => 0,
-            };
+            let callee = copy.target.binding().map_or(0, |binding| user_hash(key, binding.aor().as_str()));
             let a = Side { flow: context.flow, user: context.caller };
             let since = self.shared.clock.unix_seconds(now);
             let token = FlowToken { a, b: Side { flow: copy.flow, user: callee }, since };

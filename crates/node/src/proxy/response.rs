@@ -294,7 +294,7 @@ impl Core {
         let Some(phone) = phone.filter(|phone| phone.flow().is_some_and(|flow| !self.shared.is_dead(&flow))) else {
             return;
         };
-        context.targets.add(Target::Binding(phone), &context.branches);
+        context.targets.add(Target::Phone(phone), &context.branches);
     }
 
     /// Step 4: follows a redirection if every Contact of it is a local target.

@@ -90,3 +90,12 @@ fn users_are_told_what_strangers_are_not() {
     assert_eq!(answer("sip:bob@biloxi.example", "b"), "SIP/2.0 480 Temporarily Unavailable");
     assert!(answer("sip:x@evil.example", "e").starts_with("SIP/2.0 403 "));
 }
+
+#[test]
+fn a_contact_that_is_called_directly_keeps_its_own_spelling() {
+    let mut node = Node::new();
+    node.bind(DESK, desk(), 1000);
+    let uri = "sip:bob@10.0.0.2:5061;TRANSPORT=tls;line=3";
+    let sent = as_alice(&mut node, &request("INVITE", uri, "d", ""));
+    assert_eq!(lines(&sent)[1], format!("40002 INVITE {uri} SIP/2.0"));
+}

@@ -4,9 +4,7 @@ use super::*;
 
 #[test]
 fn more_requests_than_there_is_room_for_are_503() {
-    let mut proxy = ProxyConfig::default();
-    proxy.max_contexts = 1;
-    let mut node = Node::with(proxy);
+    let mut node = Node::with(ProxyConfig { max_contexts: 1, ..ProxyConfig::default() });
     call(&mut node);
     let answer = refused(&mut node, &invite("").replace("bK1", "bK2"));
     assert!(first_line(&answer).contains(" 503 "));
