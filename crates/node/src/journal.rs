@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -148,10 +148,7 @@ impl Writer {
                 if batch.rows.len() >= MAX_BATCH_ROWS {
                     break None;
                 }
-                next = match self.receiver.try_recv() {
-                    Ok(job) => Some(job),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = self.receiver.try_recv().ok();
             };
             self.write(&mut batch);
             match other {
@@ -263,7 +260,7 @@ mod tests {
 
     type Outcomes = Vec<(Ticket, Result<(), StoreError>)>;
 
-    fn start(scratch: &Scratch) -> (Journal, mpsc::Receiver<(u8, Outcomes)>) {
+    fn start(scratch: &Scratch) -> (Journal, Receiver<(u8, Outcomes)>) {
         let store = Store::open(scratch.path(), Durability::Process).unwrap();
         let (sender, receiver) = mpsc::channel();
         let deliver = Box::new(move |shard, outcomes| sender.send((shard, outcomes)).unwrap());

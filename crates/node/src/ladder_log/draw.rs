@@ -34,13 +34,13 @@ impl Call<'_> {
     pub fn outcome(&self) -> Option<&str> {
         let first = self.records.first()?;
         let method = self.method();
-        let finals = self.records.iter().filter(|record| {
+        let mut finals = self.records.iter().filter(|record| {
             record.direction == Direction::Sent
                 && record.remote == first.remote
                 && record.header("CSeq", "CSeq").is_some_and(|cseq| cseq.ends_with(method))
+                && start(record).strip_prefix("SIP/2.0 ").is_some_and(|status| !status.starts_with('1'))
         });
-        let status = |record: &&LadderRecord| start(record).strip_prefix("SIP/2.0 ").map(str::to_owned);
-        let last = finals.filter(|record| status(record).is_some_and(|text| !text.starts_with('1'))).last()?;
+        let last = finals.next_back()?;
         start(last).strip_prefix("SIP/2.0 ")
     }
 }

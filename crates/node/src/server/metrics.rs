@@ -34,7 +34,7 @@ pub(super) async fn health(state: &State) -> Result<(), String> {
 pub(super) async fn status(state: &State) -> Value {
     let counts = shard_counts(state).await;
     let server = state.borrow();
-    let sum = |of: fn(&ShardCounts) -> usize| counts.iter().flatten().map(of).sum::<usize>();
+    let sum = |of: Held| counts.iter().flatten().map(of).sum::<usize>();
     let counters = &server.shared.counters;
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let listening: Vec<Value> = server
@@ -82,6 +82,9 @@ fn net_total(state: &State, name: &str) -> i64 {
         |list: Vec<(&str, &str, i64)>| list.into_iter().find(|(known, ..)| *known == name).map_or(0, |it| it.2);
     counters.iter().map(|counters| of_shard(counters.list())).sum()
 }
+
+/// One of the things that a shard holds.
+type Held = fn(&ShardCounts) -> usize;
 
 /// The Prometheus text format, version 0.0.4.
 pub(super) async fn prometheus(state: &State) -> String {
@@ -139,7 +142,7 @@ pub(super) async fn prometheus(state: &State) -> String {
     let waiting = journal.waiting.load(Ordering::Relaxed);
     out.single("farspeak_journal_waiting", "gauge", "Registrations that wait for the store now.", waiting);
 
-    let of_shard: [(&str, &str, fn(&ShardCounts) -> usize); 4] = [
+    let of_shard: [(&str, &str, Held); 4] = [
         ("transactions", "Transactions held.", |counts| counts.transactions),
         ("contexts", "Requests under way or lately answered.", |counts| counts.contexts),
         ("branches", "Forwarded requests that wait for an answer.", |counts| counts.branches),

@@ -20,19 +20,25 @@ pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
     for listener in listening {
         domain = domain.with_listener(listener.transport, listener.address);
     }
-    let mut proxy = ProxyConfig::default();
-    proxy.max_targets = config.proxy.max_targets;
-    proxy.serial_ring = config.proxy.serial_ring;
-    proxy.timer_c = config.proxy.timer_c;
-    proxy.udp_keep_alive = config.proxy.udp_keep_alive;
-    let mut registrar = RegistrarConfig::default();
-    registrar.min_expires = config.registrar.min_expires;
-    registrar.default_expires = config.registrar.default_expires;
-    registrar.max_expires = config.registrar.max_expires;
-    registrar.max_contacts = config.registrar.max_contacts;
-    let mut authentication = AuthenticationConfig::default();
-    authentication.sha256_only = config.auth.sha256_only;
-    authentication.believe_everybody = config.dangerous.no_authentication;
+    let proxy = ProxyConfig {
+        max_targets: config.proxy.max_targets,
+        serial_ring: config.proxy.serial_ring,
+        timer_c: config.proxy.timer_c,
+        udp_keep_alive: config.proxy.udp_keep_alive,
+        ..ProxyConfig::default()
+    };
+    let registrar = RegistrarConfig {
+        min_expires: config.registrar.min_expires,
+        default_expires: config.registrar.default_expires,
+        max_expires: config.registrar.max_expires,
+        max_contacts: config.registrar.max_contacts,
+        ..RegistrarConfig::default()
+    };
+    let authentication = AuthenticationConfig {
+        sha256_only: config.auth.sha256_only,
+        believe_everybody: config.dangerous.no_authentication,
+        ..AuthenticationConfig::default()
+    };
     Settings {
         domain,
         public_name: config.domain.public_name.clone(),
@@ -53,14 +59,15 @@ fn limits(config: &Config) -> Limits {
 }
 
 pub(super) fn throttle(config: &Config) -> ThrottleConfig {
-    let mut throttle = ThrottleConfig::default();
-    throttle.free_failures = config.throttle.free_failures;
-    throttle.cut_off_failures = config.throttle.cut_off_failures;
-    throttle.max_penalty = config.throttle.max_penalty;
-    throttle.heal = config.throttle.heal;
-    throttle.flood_burst = config.throttle.flood_burst;
-    throttle.flood_rate = config.throttle.flood_rate;
-    throttle
+    ThrottleConfig {
+        free_failures: config.throttle.free_failures,
+        cut_off_failures: config.throttle.cut_off_failures,
+        max_penalty: config.throttle.max_penalty,
+        heal: config.throttle.heal,
+        flood_burst: config.throttle.flood_burst,
+        flood_rate: config.throttle.flood_rate,
+        ..ThrottleConfig::default()
+    }
 }
 
 pub(super) fn nonces(config: &Config) -> NonceConfig {
