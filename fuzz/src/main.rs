@@ -9,6 +9,7 @@
 mod digest;
 mod framer;
 mod message;
+mod node;
 mod transaction;
 mod uri;
 
@@ -27,6 +28,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("server_invite", transaction::server_invite),
     ("server_non_invite", transaction::server_non_invite),
     ("endpoint", transaction::endpoint),
+    ("node", node::fuzz),
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -133,3 +133,32 @@ fn lower_preference_waits_for_its_turn() {
         w.settle();
     }
 }
+
+/// RFC 3261 §16.7 step 3: a response without the caller's Via cannot be passed on. The caller is told something all the
+/// same.
+#[test]
+fn an_answer_that_cannot_be_passed_on_does_not_leave_the_caller_waiting() {
+    for (transport, status) in
+        [(Transport::Udp, "486 Busy Here"), (Transport::Tls, "486 Busy Here"), (Transport::Tls, "200 OK")]
+    {
+        let mut w = World::new(Conditions::fair(transport));
+        w.registered("alice");
+        let bob = w.registered("bob");
+        let flow = w.is("bob").account.flow;
+        w.net.intercept(bob, move |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let mut vias = 0;
+            let kept = text.split("\r\n").skip(1).filter(|line| {
+                vias += u32::from(line.starts_with("Via:"));
+                !line.starts_with("Via:") || vias == 1
+            });
+            let answer = format!("SIP/2.0 {status}\r\n{}", kept.collect::<Vec<_>>().join("\r\n"));
+            text.starts_with("INVITE").then(|| (flow, answer.into_bytes()))
+        });
+        w.at("alice").invite("sip:bob@biloxi.example");
+        w.expect("bob -> proxy");
+        w.net.expect_within(secs(1), "proxy -> alice  480 INVITE");
+        w.pass(secs(70));
+        w.settle();
+    }
+}

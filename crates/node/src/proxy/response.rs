@@ -42,6 +42,15 @@ impl Shard {
         };
         let (Some(context), Some(status)) = (self.contexts.get_mut(&tx), response.status()) else { return };
         let core = &mut self.core;
+        // Step 3: without a Via below ours it answers nothing that we forwarded, and there is no way to go on with it. A
+        // final one ends the branch all the same: the caller must not wait for ever.
+        if response.values(HeaderName::Via).nth(1).is_none() {
+            Counters::count(&core.shared.counters.dropped);
+            if !status.is_provisional() {
+                self.branch_ended(now, client, Outcome::Unreachable);
+            }
+            return;
+        }
         if status.is_provisional() {
             return core.provisional(now, tx, context, index, status, &response);
         }
