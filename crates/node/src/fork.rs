@@ -212,8 +212,10 @@ pub enum Best {
 ///
 /// Any 6xx; else the lowest class. Within 4xx those first that tell the caller how to do better (401, 407, 415, 420,
 /// 484), those last that only say that nobody was there (408, 480, 487). A 503 says something about the next hop, not
-/// about us, and becomes a 500. A phone that could not be reached at all makes the call a 480: that, and not a server
-/// error, is what its owner being offline means.
+/// about us, and becomes a 500.
+///
+/// Deviation: where RFC 3261 §16.9 has a branch that could not be sent count as a 503 too, and nobody could be reached at
+/// all, the answer is 480: that, and not a server error, is what being offline means.
 pub fn choose_best(branches: &[Branch]) -> Best {
     let mut best: Option<(u16, &Outcome)> = None;
     for branch in branches {
