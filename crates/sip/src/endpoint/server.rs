@@ -125,6 +125,7 @@ impl Endpoint {
         let Some(Transaction::Server(server)) = self.table.get_mut(slot) else { return };
         if std::mem::take(&mut server.open) {
             self.table.count_open(slot, false);
+            self.counts.unanswered -= 1;
         }
         self.end_server(slot);
     }
@@ -165,7 +166,7 @@ impl Endpoint {
             Method::Ack => self.find_acked(request, &via),
             Method::Cancel => {
                 let key = self.matcher.server(request, &via, &Method::Invite, None)?;
-                self.table.find(key)
+                self.table.find(key).filter(|invite| self.is_same_hop(*invite, &flow))
             }
             _ => None,
         };
@@ -176,6 +177,15 @@ impl Endpoint {
             route: routing::response_route(&flow, &via, self.config.follow_maddr),
             fallback: routing::fallback_port(&flow, &via),
         })
+    }
+
+    /// Whether a CANCEL comes from where its INVITE came from: it cannot be challenged, and the callee, who has read
+    /// the INVITE's Via, could end the call on the other phones (RFC 3261 §22.1).
+    fn is_same_hop(&self, invite: Slot, flow: &Flow) -> bool {
+        let Some(Transaction::Server(server)) = self.table.get(invite) else { return false };
+        let source = |flow: &Flow| flow.remote.ip().to_canonical();
+        // A `maddr` that is followed hides the source.
+        self.config.follow_maddr || source(&server.route) == source(flow)
     }
 
     /// The INVITE transaction that an ACK belongs to.

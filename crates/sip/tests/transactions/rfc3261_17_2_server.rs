@@ -268,4 +268,11 @@ fn counts_tell_what_a_shutdown_has_to_wait_for() {
     assert_eq!((unanswered(&bench), bench.endpoint.counts().transactions()), (1, 2));
     bench.respond(invite, 200);
     assert_eq!(unanswered(&bench), 0);
+    bench.receive(udp(), &incoming("OPTIONS", &VIA.replace("branch=", "branch=z9hG4bKx")));
+    let abandoned = bench.events().into_iter().find_map(|event| match event {
+        Event::Request { tx, .. } => Some(tx),
+        _ => None,
+    });
+    bench.endpoint.abandon(abandoned.expect("a new request"));
+    assert_eq!(unanswered(&bench), 0, "nobody waits for an answer that is not to come");
 }

@@ -1,5 +1,6 @@
 //! RFC 3261 §9: CANCEL.
 
+use farspeak_sansio::FlowId;
 use farspeak_sip::message::Method;
 
 use crate::bench::{Bench, VIA, incoming, response, secs, tcp, udp};
@@ -149,4 +150,21 @@ fn a_cancel_for_nothing_is_left_to_the_user() {
     bench.respond(*tx, 481);
     assert_eq!(bench.sent_one().brief(), "0 481");
     bench.assert_settles();
+}
+
+#[test]
+fn a_cancel_comes_from_where_its_invite_came_from() {
+    // RFC 3261 §22.1: it cannot be challenged, so it has to come from the same hop.
+    let from = |address: [u8; 4]| {
+        let mut bench = Bench::new();
+        bench.receive(tcp(), &incoming("INVITE", VIA));
+        bench.events();
+        let mut flow = tcp();
+        flow.id = FlowId::new(0, 8, 1);
+        flow.remote = (address, 40001).into();
+        bench.receive(flow, &incoming("CANCEL", VIA));
+        bench.event_names()
+    };
+    assert_eq!(from([203, 0, 113, 5]), ["UnmatchedCancel"]);
+    assert_eq!(from([192, 0, 2, 99]), ["Cancel"], "over a new connection of the same peer");
 }
