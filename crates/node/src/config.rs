@@ -328,6 +328,9 @@ impl Reader<'_> {
         if registrar.min_expires.subsec_millis() > 0 || registrar.max_expires.subsec_millis() > 0 {
             self.at("registrar", "min_expires", "and `max_expires` are whole seconds");
         }
+        if registrar.min_expires.as_secs() > 3600 {
+            self.at("registrar", "min_expires", "must not be more than 1h (RFC 3261 §10.3 step 7)");
+        }
         if registrar.max_contacts == 0 {
             self.at("registrar", "max_contacts", "is 0: nobody could register");
         }

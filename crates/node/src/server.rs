@@ -28,7 +28,7 @@ use farspeak_sansio::{Instant, Machine as _, Receive};
 use farspeak_sip::digest::Nonces;
 use farspeak_sip::endpoint::EndpointConfig;
 
-pub use certificates::{authority, is_clock_suspicious};
+pub use certificates::authority;
 
 use crate::accounts;
 use crate::config::{ConfigErrors, Loaded};
@@ -201,6 +201,12 @@ impl Server {
         let current = certificates.current();
         if certificates::ends_soon(config, &current) {
             warnings.push("the certificate ends within two weeks: renew it, then `farspeak reload`".to_owned());
+        }
+        if config.dangerous.no_authentication {
+            warnings.push("anybody can register and call as anybody (dangerous.no_authentication)".to_owned());
+        }
+        if config.dangerous.addresses_in_log {
+            warnings.push("the log tells who called whom (dangerous.addresses_in_log)".to_owned());
         }
         let authority_fingerprint = match config.certificate.chain {
             Some(_) => None,

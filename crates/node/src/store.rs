@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, Row};
 use tokio::runtime::Runtime;
 
 use crate::binding::BindingRow;
@@ -62,6 +62,7 @@ pub struct Store {
     runtime: Runtime,
     connection: SqliteConnection,
     path: PathBuf,
+    upserts: rows::Upserts,
     /// Rows written since the last [`Store::purge`].
     written: u64,
     /// The greatest version seen at the last purge: older removals cannot be overtaken any more.
@@ -92,7 +93,9 @@ impl Store {
             })
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(64)
-            .pragma("trusted_schema", "OFF");
+            .pragma("trusted_schema", "OFF")
+            // It would cost as much as a small statement.
+            .disable_statement_logging();
         let fail = |error: sqlx::Error| StoreError::from_sqlx(&path, &error);
         let (connection, newest_version) = runtime.block_on(async {
             let mut connection = SqliteConnection::connect_with(&options).await.map_err(fail)?;
@@ -105,7 +108,15 @@ impl Store {
                 .map_err(fail)?;
             Ok::<_, StoreError>((connection, newest))
         })?;
-        Ok(Self { runtime, connection, path, written: 0, purged_version: newest_version, newest_version })
+        Ok(Self {
+            runtime,
+            connection,
+            path,
+            upserts: rows::Upserts::new(),
+            written: 0,
+            purged_version: newest_version,
+            newest_version,
+        })
     }
 
     /// The file.
@@ -122,9 +133,13 @@ impl Store {
     pub fn commit<'a>(&mut self, changes: impl IntoIterator<Item = &'a BindingRow>) -> Result<(), StoreError> {
         let changes: Vec<&BindingRow> = changes.into_iter().collect();
         let connection = &mut self.connection;
+        let upserts = &self.upserts;
         let result = self.runtime.block_on(async {
+            if rows::Upserts::is_one(changes.len()) {
+                return upserts.write(connection, &changes).await;
+            }
             let mut transaction = connection.begin().await?;
-            rows::upsert_bindings(&mut transaction, &changes).await?;
+            upserts.write(&mut transaction, &changes).await?;
             transaction.commit().await
         });
         result.map_err(|error| StoreError::from_sqlx(&self.path, &error))?;

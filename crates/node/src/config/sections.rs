@@ -42,8 +42,8 @@ section! {
         chain: Option<PathBuf> = None,
         /// PEM file with the private key of `chain`.
         key: Option<PathBuf> = None,
-        /// More names for the certificates that the node makes itself. Always in them: `localhost`, the name of this
-        /// host, `domain.name`, its aliases and `domain.public_name`.
+        /// More names and addresses for the certificates that the node makes itself. Always in them: `localhost`, the
+        /// name of this host, `domain.name`, its aliases, `domain.public_name`, and addresses listened on by number.
         names: Vec<String> = Vec::new(),
     }
 }

@@ -37,8 +37,8 @@ fn every_mistake_names_line_column_and_cure() {
             "f.toml:2:10: `admin.listen`: expected an address and port such as \"127.0.0.1:9061\" or \"[::1]:9061\", found \"localhost\"",
         ),
         (
-            "[registrar]\nmin_expires = \"3h\"",
-            "f.toml:2:1: `registrar.min_expires` is longer than `max_expires`\nf.toml:2:1: `registrar.default_expires` is not between `min_expires` and `max_expires`",
+            "[registrar]\nmin_expires = \"59m\"\nmax_expires = \"58m\"",
+            "f.toml:2:1: `registrar.min_expires` is longer than `max_expires`\nf.toml:3:1: `registrar.default_expires` is not between `min_expires` and `max_expires`",
         ),
         ("[certificate]\nchain = \"a.pem\"", "f.toml:2:1: `certificate.chain` needs `key` beside it"),
         ("[domain]\nname = \"exa mple\"", "f.toml:2:1: `domain.name` is not a domain name such as \"example.org\""),

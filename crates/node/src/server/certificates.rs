@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
 
-use farspeak_net::{Authority, CertificateErrorKind, Identity, Names};
+use farspeak_net::{Authority, Identity, Names};
 
 use super::ServeError;
 use crate::config::Config;
@@ -69,9 +69,4 @@ pub(super) fn earliest_end(identities: &[Identity]) -> Option<SystemTime> {
 pub(super) fn ends_soon(config: &Config, identities: &[Identity]) -> bool {
     let soon = SystemTime::now() + Duration::from_secs(14 * 86_400);
     config.certificate.chain.is_some() && earliest_end(identities).is_some_and(|end| end < soon)
-}
-
-/// Whether an error of a certificate is the clock's fault, for `farspeak doctor`.
-pub fn is_clock_suspicious(kind: &CertificateErrorKind) -> bool {
-    matches!(kind, CertificateErrorKind::NotYetValid { .. })
 }

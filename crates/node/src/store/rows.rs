@@ -1,6 +1,7 @@
 //! Rows in and out of SQLite.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use farspeak_sansio::Transport;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -11,27 +12,43 @@ use crate::binding::BindingRow;
 
 pub(super) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
-/// Rows of one statement. Any number of changes is made up of these, so that all statements stay prepared.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+/// The statements that write bindings, by how many rows each writes. All stay prepared.
+pub(super) struct Upserts(Vec<(usize, Arc<str>)>);
 
-/// Writes many rows with few statements: a statement per row costs twenty times as much.
-pub(super) async fn upsert_bindings(
-    connection: &mut SqliteConnection,
-    mut changes: &[&BindingRow],
-) -> Result<(), sqlx::Error> {
-    for size in CHUNKS {
-        while changes.len() >= size {
-            let (chunk, rest) = changes.split_at(size);
-            let mut query = sqlx::query(AssertSqlSafe(upsert(size)));
+impl Upserts {
+    /// Texts for 1 to [`SMALL`] rows, and for many.
+    pub(super) fn new() -> Self {
+        Self((1..=SMALL).chain([4 * SMALL, 16 * SMALL]).map(|rows| (rows, upsert(rows).into())).collect())
+    }
+
+    /// Whether that many rows take a single statement, which is its own transaction.
+    pub(super) fn is_one(rows: usize) -> bool {
+        rows <= SMALL
+    }
+
+    /// Writes many rows with few statements: a statement per row costs twenty times as much.
+    pub(super) async fn write(
+        &self,
+        connection: &mut SqliteConnection,
+        mut changes: &[&BindingRow],
+    ) -> Result<(), sqlx::Error> {
+        while !changes.is_empty() {
+            let fits = self.0.iter().rev().find(|(rows, _)| *rows <= changes.len());
+            let Some((rows, sql)) = fits else { break }; // one row always fits
+            let (chunk, rest) = changes.split_at(*rows);
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
             for row in chunk {
                 query = bind(query, row);
             }
             query.execute(&mut *connection).await?;
             changes = rest;
         }
+        Ok(())
     }
-    Ok(())
 }
+
+/// Rows up to which there is a statement for every number of them.
+const SMALL: usize = 16;
 
 const COLUMNS: &str = "aor, contact, instance, reg_id, q, expires_at_unix_ms, call_id, cseq, path, params, user_agent, \
      transport, local, remote, flow, version";
