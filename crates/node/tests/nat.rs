@@ -72,6 +72,17 @@ fn a_phone_that_sends_keep_alives_is_reached_through_the_strictest_nat() {
     w.settle();
 }
 
+/// A phone whose mapping has died calls out: its registration leads nowhere, but the BYE finds the mapping of the call.
+#[test]
+fn a_bye_takes_the_mapping_of_the_call_if_that_is_newer_than_the_registration() {
+    let mut w = World::new(Conditions::fair(Transport::Udp));
+    behind(&mut w, "alice", Transport::Udp, Nat::symmetric().udp_timeout(secs(30)), "198.51.100.1");
+    w.registered("bob");
+    w.pass(secs(600));
+    call_and_hang_up(&mut w, "alice", "bob", "bob");
+    w.settle();
+}
+
 #[test]
 fn phones_behind_nats_call_each_other_over_streams() {
     for transport in [Transport::Tls, Transport::Wss, Transport::Tcp] {

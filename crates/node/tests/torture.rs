@@ -15,6 +15,7 @@ use farspeak_node::binding::BindingRow;
 use farspeak_node::domain::Domain;
 use farspeak_node::event::Event;
 use farspeak_node::shard::Shard;
+use farspeak_node::shared::Clock;
 use farspeak_node::users::User;
 use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Transport};
 use farspeak_sip::framer::{self, Frame};
@@ -41,7 +42,7 @@ fn node_for(bytes: &[u8]) -> Shard {
         Some(Host::V6(ip)) => ip.to_string(),
         _ => "example.com".to_owned(),
     };
-    let shared = shared_for(1, Domain::new(&host));
+    let shared = shared_for(1, Domain::new(&host), Clock { unix_at_origin_ms: 1_800_000_000_000 });
     if let Some(uri) = uri.as_ref().filter(|uri| uri.user.is_some()) {
         let name = uri.user_unescaped();
         let mut user = User::new(&name, &host, &secret_of(&name));

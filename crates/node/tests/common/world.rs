@@ -17,7 +17,7 @@ use farspeak_node::shard::{Shard, ShardConfig};
 use farspeak_node::shared::{Clock, Keys, ProxyConfig, Settings, Shared, SharedParts};
 use farspeak_node::throttle::{Throttle, ThrottleConfig};
 use farspeak_node::users::{Secret, User, Users};
-use farspeak_sansio::{Flow, Instant, SplitMix64, Transport};
+use farspeak_sansio::{Flow, Instant, Machine, Receive, SplitMix64, Transmit, Transport};
 use farspeak_sim::{Context, Framed, Framer, Host, Link, Network};
 use farspeak_sip::digest::{NonceConfig, Nonces};
 use farspeak_sip::endpoint::{Endpoint, EndpointConfig};
@@ -116,7 +116,7 @@ pub fn run(conditions: Conditions, scenario: fn(&mut World)) -> (usize, usize) {
 pub struct World {
     pub net: Network,
     pub conditions: Conditions,
-    pub proxy: Host<Shard>,
+    pub proxy: Host<Node>,
     pub shared: Arc<Shared>,
     /// What the store holds.
     pub rows: Rc<RefCell<Rows>>,
@@ -140,13 +140,14 @@ impl World {
         net.set_links(Link::default().loss(conditions.loss));
         let shared = shared(conditions.seed);
         let rows = Rc::new(RefCell::new(Rows::default()));
-        let proxy = net.host("proxy", [PROXY, "2001:db8::10"], shard(&shared, conditions.seed));
+        let node = Node { shard: shard(&shared, conditions.seed), origin: Instant::ZERO };
+        let proxy = net.host("proxy", [PROXY, "2001:db8::10"], node);
         for (transport, port) in PORTS {
             net.bind(proxy, transport, port);
         }
         let store = Rc::clone(&rows);
-        net.on_event(proxy, move |shard, context, event| decide(shard, context, event, &store));
-        net.residue_of(proxy, residue);
+        net.on_event(proxy, move |node, context, event| decide(node, context, event, &store));
+        net.residue_of(proxy, |node| residue(&node.shard));
         if conditions.chunks {
             net.set_framer(proxy, || Box::new(SipFramer(StreamFramer::new(Limits::default()))));
         }
@@ -370,19 +371,27 @@ impl World {
         }
     }
 
+    /// The time of day at the network's origin, whichever process it is.
+    fn shared_clock(&self) -> Clock {
+        Clock { unix_at_origin_ms: UNIX_AT_ORIGIN_MS }
+    }
+
     /// The node dies and is started again with what its store holds.
     pub fn restart_node(&mut self) {
-        let shared = shared(self.conditions.seed);
+        // A new process: its time begins anew, the time of day goes on.
+        let origin = self.net.now();
+        let clock = Clock { unix_at_origin_ms: self.shared_clock().unix_ms(origin) };
+        let shared = shared_for(self.conditions.seed, our_domain(), clock);
         for user in self.shared.users.list() {
             shared.users.insert((*user).clone());
         }
-        let now = self.net.now();
         let store = self.rows.borrow();
-        shared.location.restore(now, shared.clock, store.newest, store.rows.values().cloned());
+        shared.location.restore(Instant::ZERO, shared.clock, store.newest, store.rows.values().cloned());
         drop(store);
         self.shared = Arc::clone(&shared);
         self.net.note("the node is killed and started again");
-        self.net.restart(self.proxy, shard(&shared, self.conditions.seed + 1));
+        let node = Node { shard: shard(&shared, self.conditions.seed + 1), origin };
+        self.net.restart(self.proxy, node);
     }
 }
 
@@ -451,24 +460,31 @@ pub fn secret_of(user: &str) -> Secret {
     Secret::generate(&mut SplitMix64::new(seed))
 }
 
+/// The time of day when the network begins.
+const UNIX_AT_ORIGIN_MS: i64 = 1_800_000_000_000;
+
 pub fn shared(seed: u64) -> Arc<Shared> {
+    shared_for(seed, our_domain(), Clock { unix_at_origin_ms: UNIX_AT_ORIGIN_MS })
+}
+
+fn our_domain() -> Domain {
     let mut domain = Domain::new(DOMAIN);
     for (transport, port) in PORTS {
         domain = domain.with_listener(transport, format!("{PROXY}:{port}").parse().expect("an address"));
         domain = domain.with_listener(transport, format!("[2001:db8::10]:{port}").parse().expect("an address"));
     }
-    shared_for(seed, domain)
+    domain
 }
 
 /// What the shards of a node share that serves this domain.
-pub fn shared_for(seed: u64, domain: Domain) -> Arc<Shared> {
+pub fn shared_for(seed: u64, domain: Domain, clock: Clock) -> Arc<Shared> {
     Shared::new(SharedParts {
         location: Location::default(),
         users: Users::new(domain.name(), &mut SplitMix64::new(seed)),
         throttle: Throttle::new(ThrottleConfig::default()),
         nonces: Nonces::new([9; 32], NonceConfig::default()),
         keys: Keys { flow_token: [1; 16], branch: [2; 16] },
-        clock: Clock { unix_at_origin_ms: 1_800_000_000_000 },
+        clock,
         settings: Settings {
             domain,
             public_name: None,
@@ -485,12 +501,13 @@ pub fn shard(shared: &Arc<Shared>, seed: u64) -> Shard {
     Shard::new(ShardConfig { id: 0, shared: Arc::clone(shared), rng, endpoint: EndpointConfig::default() })
 }
 
-fn decide(shard: &mut Shard, context: &mut Context, event: Event, store: &RefCell<Rows>) {
+fn decide(node: &mut Node, context: &mut Context, event: Event, store: &RefCell<Rows>) {
+    let now = node.own(context.now());
     match event {
         Event::Commit { ticket, changes } => {
             let mut store = store.borrow_mut();
             if store.broken {
-                return shard.committed(context.now(), ticket, Err("the disk is full"));
+                return node.shard.committed(now, ticket, Err("the disk is full"));
             }
             store.commits += 1;
             for row in changes {
@@ -501,10 +518,50 @@ fn decide(shard: &mut Shard, context: &mut Context, event: Event, store: &RefCel
                     false => store.rows.insert(key, row),
                 };
             }
-            shard.committed(context.now(), ticket, Ok::<(), &str>(()));
+            node.shard.committed(now, ticket, Ok::<(), &str>(()));
         }
         Event::ToShard { .. } => context.note("a message for another shard"),
         Event::CloseFlow { flow } => context.close(flow),
+    }
+}
+
+/// A process: a shard whose time began when it was started.
+pub struct Node {
+    pub shard: Shard,
+    origin: Instant,
+}
+
+impl Node {
+    fn own(&self, now: Instant) -> Instant {
+        Instant::ZERO + (now - self.origin)
+    }
+}
+
+impl Machine for Node {
+    type Event = Event;
+
+    fn handle_receive(&mut self, now: Instant, received: Receive<'_>) {
+        self.shard.handle_receive(self.own(now), received);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.shard.handle_timeout(self.own(now));
+    }
+
+    fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
+        self.shard.handle_flow_failed(self.own(now), flow);
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.shard.poll_transmit()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.shard.poll_timeout().map(|at| self.origin + at.since_origin())
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.shard.poll_event()
     }
 }
 
