@@ -1,8 +1,8 @@
 //! The journal: one thread that writes registrations to the [store](crate::store) in groups, before they are answered.
 //!
 //! Shards hand in [`Commit`](crate::event::Event::Commit)s and never wait; the thread takes everything that has queued
-//! up while it was writing, writes it as one transaction, and hands each shard the outcomes of its tickets. No timer:
-//! an idle journal writes at once, a busy one in larger groups. Changes of users go through it too, so that the store
+//! up while it was writing, writes it as one transaction, and hands each shard the outcomes of its tickets.
+//! An idle journal writes at once; a busy one lets a group gather for two milliseconds. Changes of users go through it too, so that the store
 //! has one writer.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
 use crate::binding::BindingRow;
 use crate::event::Ticket;
@@ -137,7 +137,11 @@ struct Writer {
 impl Writer {
     fn run(mut self) -> Store {
         let mut batch = Batch::default();
+        let mut written = None;
         while let Ok(job) = self.receiver.recv() {
+            if written.is_some_and(|at: StdInstant| at.elapsed() < GATHER) {
+                std::thread::sleep(GATHER);
+            }
             let mut next = Some(job);
             // Take what has queued up, until it is much, or something else than a registration comes.
             let other = loop {
@@ -151,6 +155,7 @@ impl Writer {
                 next = self.receiver.try_recv().ok();
             };
             self.write(&mut batch);
+            written = Some(StdInstant::now());
             match other {
                 Some(Job::Work(work)) => work(&mut self.store),
                 Some(Job::Stop) => break,
@@ -222,6 +227,10 @@ fn unix_ms() -> i64 {
 
 /// Registrations that may wait. At 100,000 a second this is a sixth of a second of work.
 const MAX_WAITING: usize = 16_384;
+
+/// How long a group gathers when the last one was written less than that ago. A transaction costs as much CPU as the
+/// answer to several registrations, however many rows it has; a registration that comes alone does not wait.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Rows in one transaction: beyond this, larger groups save nothing and delay the first answers.
 const MAX_BATCH_ROWS: usize = 2048;
