@@ -20,7 +20,8 @@ fn calls(w: &mut World) {
     w.at("alice").invite(BOB);
     w.expect("alice -> proxy  INVITE");
     w.expect("proxy -> alice  407 INVITE");
-    w.expect("alice -> proxy  ACK");
+    // A challenge leaves no state here: if its ACK is lost, nobody asks for it.
+    w.expect_once("alice -> proxy  ACK");
     w.expect("alice -> proxy  INVITE");
     w.expect("proxy -> alice  100 INVITE");
     w.expect("proxy -> bob    INVITE");
@@ -270,4 +271,18 @@ fn our_credentials_are_not_shown_to_the_callee() {
     assert!(w.is("bob").calls.len() == 1 && HeaderName::ProxyAuthorization.as_str() == "Proxy-Authorization");
     w.at("bob").refuse(486);
     w.settle();
+}
+
+/// Caller and callee belong to different shards: what the callee answers comes to the wrong one and is handed over.
+#[test]
+fn a_call_between_shards_is_handed_over() {
+    let mut w = World::new(Conditions { shards: 2, ..Conditions::fair(Transport::Udp) });
+    alice_and_bob(&mut w);
+    calls(&mut w);
+    rings(&mut w);
+    answers(&mut w);
+    hangs_up(&mut w, "bob", "alice");
+    w.settle();
+    let handed_over = w.net.machine(w.proxy).handed_over;
+    assert_eq!(handed_over, 3, "180 and 200 to the INVITE, 200 to the BYE\n{}", w.net);
 }

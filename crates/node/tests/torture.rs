@@ -68,7 +68,7 @@ fn node_for(bytes: &[u8]) -> Shard {
         };
         shared.location.restore(Instant::ZERO, shared.clock, 1, [row]);
     }
-    shard(&shared, 1)
+    shard(&shared, 1, 0)
 }
 
 /// What becomes of a message that comes in a datagram from a stranger.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub struct Conditions {
     pub transport: Transport,
     pub loss: f64,
     pub chunks: bool,
+    /// How many shards the node has; each phone belongs to one of them by its address.
+    pub shards: usize,
     pub seed: u64,
     pub watch: Watch,
     /// What happens to which phone (by its order) once that many messages have travelled.
@@ -69,7 +71,7 @@ pub struct Conditions {
 
 impl Conditions {
     pub const fn fair(transport: Transport) -> Self {
-        Self { transport, loss: 0.0, chunks: false, seed: 1, watch: Watch::Ladder, fault: None }
+        Self { transport, loss: 0.0, chunks: false, shards: 1, seed: 1, watch: Watch::Ladder, fault: None }
     }
 }
 
@@ -80,6 +82,11 @@ pub fn everywhere(scenario: fn(&mut World)) {
     let (mut first, mut last) = (0, 0);
     for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Wss] {
         (first, last) = run(Conditions::fair(transport), scenario);
+    }
+    for transport in [Transport::Udp, Transport::Tls] {
+        for shards in [2, 3] {
+            run(Conditions { shards, ..Conditions::fair(transport) }, scenario);
+        }
     }
     for seed in 0..4 {
         // Chunks take their time: what goes to different phones arrives in either order.
@@ -140,14 +147,14 @@ impl World {
         net.set_links(Link::default().loss(conditions.loss));
         let shared = shared(conditions.seed);
         let rows = Rc::new(RefCell::new(Rows::default()));
-        let node = Node { shard: shard(&shared, conditions.seed), origin: Instant::ZERO };
+        let node = Node::new(&shared, conditions.seed, conditions.shards, Instant::ZERO);
         let proxy = net.host("proxy", [PROXY, "2001:db8::10"], node);
         for (transport, port) in PORTS {
             net.bind(proxy, transport, port);
         }
         let store = Rc::clone(&rows);
         net.on_event(proxy, move |node, context, event| decide(node, context, event, &store));
-        net.residue_of(proxy, |node| residue(&node.shard));
+        net.residue_of(proxy, |node| node.shards.iter().find_map(residue));
         if conditions.chunks {
             net.set_framer(proxy, || Box::new(SipFramer(StreamFramer::new(Limits::default()))));
         }
@@ -281,6 +288,14 @@ impl World {
         }
     }
 
+    /// Waits for a message that nobody repeats if it is lost.
+    #[track_caller]
+    pub fn expect_once(&mut self, pattern: &str) {
+        if self.conditions.watch == Watch::Ladder {
+            self.expect(pattern);
+        }
+    }
+
     /// Waits for a message, wherever in the scene it comes.
     #[track_caller]
     pub fn expect_any(&mut self, pattern: &str) {
@@ -390,7 +405,7 @@ impl World {
         drop(store);
         self.shared = Arc::clone(&shared);
         self.net.note("the node is killed and started again");
-        let node = Node { shard: shard(&shared, self.conditions.seed + 1), origin };
+        let node = Node::new(&shared, self.conditions.seed + 1, self.conditions.shards, origin);
         self.net.restart(self.proxy, node);
     }
 }
@@ -496,18 +511,18 @@ pub fn shared_for(seed: u64, domain: Domain, clock: Clock) -> Arc<Shared> {
     })
 }
 
-pub fn shard(shared: &Arc<Shared>, seed: u64) -> Shard {
-    let rng = Box::new(SplitMix64::new(seed ^ 0x5eed));
-    Shard::new(ShardConfig { id: 0, shared: Arc::clone(shared), rng, endpoint: EndpointConfig::default() })
+pub fn shard(shared: &Arc<Shared>, seed: u64, id: u8) -> Shard {
+    let rng = Box::new(SplitMix64::new(seed ^ 0x5eed ^ u64::from(id) << 32));
+    Shard::new(ShardConfig { id, shared: Arc::clone(shared), rng, endpoint: EndpointConfig::default() })
 }
 
-fn decide(node: &mut Node, context: &mut Context, event: Event, store: &RefCell<Rows>) {
+fn decide(node: &mut Node, context: &mut Context, (at, event): (usize, Event), store: &RefCell<Rows>) {
     let now = node.own(context.now());
     match event {
         Event::Commit { ticket, changes } => {
             let mut store = store.borrow_mut();
             if store.broken {
-                return node.shard.committed(now, ticket, Err("the disk is full"));
+                return node.shards[at].committed(now, ticket, Err("the disk is full"));
             }
             store.commits += 1;
             for row in changes {
@@ -518,50 +533,71 @@ fn decide(node: &mut Node, context: &mut Context, event: Event, store: &RefCell<
                     false => store.rows.insert(key, row),
                 };
             }
-            node.shard.committed(now, ticket, Ok::<(), &str>(()));
+            node.shards[at].committed(now, ticket, Ok::<(), &str>(()));
         }
-        Event::ToShard { .. } => context.note("a message for another shard"),
+        Event::ToShard { shard, flow, bytes } => {
+            node.handed_over += 1;
+            node.shards[usize::from(shard)].handle_receive(now, Receive { flow, bytes: &bytes });
+        }
         Event::CloseFlow { flow } => context.close(flow),
     }
 }
 
-/// A process: a shard whose time began when it was started.
+/// A process: shards whose time began when it was started. A phone's messages come to the shard that its address hashes
+/// to, as the kernel does it.
 pub struct Node {
-    pub shard: Shard,
+    pub shards: Vec<Shard>,
+    /// How many messages came to another shard than the one whose transaction they belong to.
+    pub handed_over: usize,
     origin: Instant,
 }
 
 impl Node {
+    fn new(shared: &Arc<Shared>, seed: u64, shards: usize, origin: Instant) -> Self {
+        let shards = (0..shards as u8).map(|id| shard(shared, seed, id)).collect();
+        Self { shards, handed_over: 0, origin }
+    }
+
     fn own(&self, now: Instant) -> Instant {
         Instant::ZERO + (now - self.origin)
     }
 }
 
 impl Machine for Node {
-    type Event = Event;
+    type Event = (usize, Event);
 
     fn handle_receive(&mut self, now: Instant, received: Receive<'_>) {
-        self.shard.handle_receive(self.own(now), received);
+        let own = self.own(now);
+        let hash = match received.flow.remote.ip() {
+            IpAddr::V4(ip) => usize::from(ip.octets()[3]),
+            IpAddr::V6(ip) => usize::from(ip.octets()[15]),
+        };
+        let at = hash % self.shards.len();
+        self.shards[at].handle_receive(own, received);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.shard.handle_timeout(self.own(now));
+        let own = self.own(now);
+        self.shards.iter_mut().for_each(|shard| shard.handle_timeout(own));
     }
 
     fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
-        self.shard.handle_flow_failed(self.own(now), flow);
+        let own = self.own(now);
+        self.shards.iter_mut().for_each(|shard| shard.handle_flow_failed(own, flow));
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.shard.poll_transmit()
+        self.shards.iter_mut().find_map(Machine::poll_transmit)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.shard.poll_timeout().map(|at| self.origin + at.since_origin())
+        let next = self.shards.iter().filter_map(Machine::poll_timeout).min();
+        next.map(|at| self.origin + at.since_origin())
     }
 
-    fn poll_event(&mut self) -> Option<Event> {
-        self.shard.poll_event()
+    fn poll_event(&mut self) -> Option<Self::Event> {
+        let events = self.shards.iter_mut().enumerate();
+        events.filter_map(|(at, shard)| shard.poll_event().map(|event| (at, event))).next()
     }
 }
 
