@@ -139,6 +139,51 @@ fn a_data_directory_that_cannot_be_written_is_a_clear_error() {
 }
 
 #[test]
+fn a_read_only_data_directory_is_a_clear_error() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    let scratch = Scratch::new();
+    scratch.configure("");
+    std::fs::set_permissions(scratch.data(), PermissionsExt::from_mode(0o555)).unwrap();
+    let mut command = scratch.command(&["serve"]);
+    if rustix::process::geteuid().is_root() {
+        // Root may write everywhere: run as somebody else, from where anybody may.
+        let program = scratch.path().join("farspeak");
+        std::fs::copy(env!("CARGO_BIN_EXE_farspeak"), &program).unwrap();
+        command = std::process::Command::new(program);
+        command.args(["serve", "--data"]).arg(scratch.data()).uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    std::fs::set_permissions(scratch.data(), PermissionsExt::from_mode(0o755)).unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("cannot write the data directory"), "{said}");
+}
+
+#[test]
+fn a_port_that_needs_a_privilege_says_so() {
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    let lowest = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if !rustix::process::geteuid().is_root() || lowest.trim() != "1024" {
+        return; // nothing to be denied, or nobody to become
+    }
+    let scratch = Scratch::new();
+    let program = scratch.path().join("farspeak");
+    std::fs::copy(env!("CARGO_BIN_EXE_farspeak"), &program).unwrap();
+    std::fs::create_dir_all(scratch.data()).unwrap();
+    std::os::unix::fs::chown(scratch.data(), Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::write(scratch.config(), "[listen]\ntls = \"127.0.0.1:988\"\nhttps = []\n[admin]\nlisten = \"\"\n")
+        .unwrap();
+    let mut command = std::process::Command::new(program);
+    let output = command.args(["serve", "--data"]).arg(scratch.data()).uid(NOBODY).gid(NOBODY).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("CAP_NET_BIND_SERVICE"), "{said}");
+}
+
+#[test]
 fn an_unreadable_key_is_a_clear_error() {
     let scratch = Scratch::new();
     scratch.configure("[certificate]\nchain = \"missing.pem\"\nkey = \"missing.key\"\n");

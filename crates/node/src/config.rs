@@ -1,6 +1,6 @@
 //! The configuration: one TOML file in which every key is optional.
 //!
-//! [`sections`] declares every key once. [`Loaded::read`] turns a file into a [`Config`], or into errors that each say
+//! `sections` declares every key once. [`Loaded::read`] turns a file into a [`Config`], or into errors that each say
 //! file, line, column, what is wrong and which key was probably meant. The command line asks here for `config
 //! default|check|show`; the server turns sections into the settings of the core.
 

@@ -202,6 +202,9 @@ impl Server {
         if certificates::ends_soon(config, &current) {
             warnings.push("the certificate ends within two weeks: renew it, then `farspeak reload`".to_owned());
         }
+        if data.exposure().is_ok_and(|bits| bits != 0) {
+            warnings.push(format!("{} is open to other users of this machine: chmod 700", data.path().display()));
+        }
         if config.dangerous.no_authentication {
             warnings.push("anybody can register and call as anybody (dangerous.no_authentication)".to_owned());
         }
