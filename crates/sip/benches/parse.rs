@@ -1,4 +1,4 @@
-//! What it costs to read a message and to forward one. `cargo bench -p farspeak-sip`
+//! What it costs to read a message and to forward one. `cargo bench -p farspeak-sip --bench parse [-- part of a name]`
 //!
 //! Each line is the best of many batches: other work on the machine can only add to it.
 
@@ -56,6 +56,10 @@ fn main() {
 }
 
 fn report<T>(name: &str, mut work: impl FnMut() -> T) {
+    let mut wanted = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    if !wanted.next().is_none_or(|part| name.contains(&part)) {
+        return;
+    }
     // Without `--bench` (a test run, or under a profiler that counts instructions) once is enough.
     let batches = if std::env::args().any(|argument| argument == "--bench") { BATCHES } else { 1 };
     let (count, _) = allocations(&mut work);

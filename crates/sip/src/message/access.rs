@@ -1,6 +1,6 @@
 //! Typed access to the header fields that routing needs (RFC 3261 §20).
 
-use super::lex::{self, List};
+use super::lex;
 use super::{Contacts, Field, HeaderError, HeaderErrorKind, HeaderName, Message, Method, NameAddr, NameAddrs, Via};
 
 /// Number and method of a request within its dialog (RFC 3261 §20.16).
@@ -27,7 +27,7 @@ impl CSeq {
 impl Message {
     /// The elements of the comma lists of all header fields of that name, in order.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
-        Values { head: &self.head, fields: self.fields_named(name).iter(), name, list: None }
+        Values { message: self, next: self.first_field(name), list: None }
     }
 
     /// The top Via.
@@ -207,7 +207,10 @@ impl Message {
     }
 
     fn at_most_one(&self, name: HeaderName) -> Result<Option<&str>, HeaderError> {
-        if self.repeated & name.bit() != 0 { Err(HeaderError::repeated(name)) } else { Ok(self.header(name)) }
+        match self.first_field(name) {
+            Some(field) if field.next != 0 => Err(HeaderError::repeated(name)),
+            field => Ok(field.map(|field| &self.head[field.value()])),
+        }
     }
 
     fn number(&self, name: HeaderName) -> Result<Option<u32>, HeaderError> {
@@ -234,26 +237,33 @@ impl HeaderError {
 /// The elements of the comma lists of all header fields of one name.
 #[derive(Clone, Debug)]
 pub struct Values<'m> {
-    head: &'m str,
-    fields: std::slice::Iter<'m, Field>,
-    name: HeaderName,
-    list: Option<List<'m>>,
+    message: &'m Message,
+    /// The field after the one that `list` is from.
+    next: Option<&'m Field>,
+    list: Option<&'m str>,
 }
 
 impl<'m> Values<'m> {
     /// The next element by a reader that says where it ends, so that its text is walked through once. `Some(None)` if
     /// it cannot be read; then the element ends where the grammar of lists says.
+    #[inline]
     pub(super) fn next_with<T>(&mut self, read: impl Fn(&'m str) -> Option<(T, usize)>) -> Option<Option<T>> {
-        let text = match self.list.as_ref().and_then(|list| list.rest) {
+        let text = match self.list {
             Some(text) => text,
-            None => &self.head[self.fields.find(|field| field.name == self.name)?.value()],
+            None => self.next_list()?,
         };
         let (item, end) = match read(text) {
             Some((item, end)) => (Some(item), end),
             None => (None, lex::element_end(text)),
         };
-        self.list = Some(List { rest: text.get(end + 1..) });
+        self.list = text.get(end + 1..);
         Some(item)
+    }
+
+    fn next_list(&mut self) -> Option<&'m str> {
+        let field = self.next?;
+        self.next = self.message.next_field(field);
+        Some(&self.message.head[field.value()])
     }
 }
 
@@ -261,13 +271,11 @@ impl<'m> Iterator for Values<'m> {
     type Item = &'m str;
 
     fn next(&mut self) -> Option<&'m str> {
-        loop {
-            if let Some(value) = self.list.as_mut().and_then(Iterator::next) {
-                return Some(value);
-            }
-            let field = self.fields.find(|field| field.name == self.name)?;
-            self.list = Some(List::new(&self.head[field.value()]));
-        }
+        self.next_with(|text| {
+            let end = lex::element_end(text);
+            Some((lex::trim(&text[..end]), end))
+        })
+        .flatten()
     }
 }
 

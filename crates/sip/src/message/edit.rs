@@ -203,7 +203,7 @@ impl<'m> Edit<'m> {
 
     fn new_line(&mut self, name: HeaderName, label: &str, value: &str) -> Line {
         let start = self.text.len();
-        if label.is_empty() || !lex::is_token(label) {
+        if label.is_empty() || !lex::is_token(label.as_bytes()) {
             self.text.push_str("X-Unnamed");
         } else {
             self.text.push_str(label);

@@ -75,8 +75,8 @@ fn is(class: u8, byte: u8) -> bool {
     CLASS[usize::from(byte)] & class != 0
 }
 
-fn all(class: u8, text: &str) -> bool {
-    text.bytes().all(|byte| is(class, byte))
+fn all(class: u8, bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| is(class, *byte))
 }
 
 pub(crate) fn is_space(byte: u8) -> bool {
@@ -84,12 +84,12 @@ pub(crate) fn is_space(byte: u8) -> bool {
 }
 
 /// One or more token characters.
-pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && all(TOKEN, text)
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && all(TOKEN, bytes)
 }
 
 pub(crate) fn is_host(text: &str) -> bool {
-    !text.is_empty() && all(HOST, text)
+    !text.is_empty() && all(HOST, text.as_bytes())
 }
 
 /// `callid = word [ "@" word ]`.

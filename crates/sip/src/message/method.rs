@@ -63,7 +63,7 @@ impl Method {
         if let Some(known) = KNOWN.iter().find(|known| known.as_str() == text) {
             return Some(known.clone());
         }
-        lex::is_token(text).then(|| Self::Other(Arc::from(text)))
+        lex::is_token(text.as_bytes()).then(|| Self::Other(Arc::from(text)))
     }
 
     /// The method as it stands in the request line.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::build::RequestBuilder;
-use super::{CSeq, Field, HeaderName, Limits, Message, Method, Start, StatusCode, lex};
+use super::{CSeq, Field, FirstFields, HeaderName, Limits, Message, Method, Start, StatusCode, lex, scan};
 
 /// A message that could not be parsed. The peer's fault.
 #[derive(Clone, Debug)]
@@ -117,11 +117,12 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
         return Err(ParseErrorKind::StartLineTooLong);
     }
     let mut at = start_line.end + 2;
-    let mut fields = Vec::with_capacity(24);
+    let mut fields: Vec<Field> = Vec::with_capacity(24);
     let mut length = None;
-    let (mut present, mut repeated) = (0, 0);
+    let (mut first, mut last) = (FirstFields::default(), FirstFields::default());
+    let max_headers = limits.max_headers.min(FirstFields::MAX);
     while let Some(field) = next_field(bytes, at)? {
-        if fields.len() == limits.max_headers {
+        if fields.len() == max_headers {
             return Err(ParseErrorKind::TooManyHeaders);
         }
         if (field.end - field.start) as usize > limits.max_line.saturating_add(2) {
@@ -138,8 +139,11 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
             }
             length = Some(value);
         }
-        repeated |= present & field.name.bit();
-        present |= field.name.bit();
+        match last.get(field.name) {
+            Some(before) => fields[before].next = fields.len() as u16,
+            None => first.set(field.name, fields.len()),
+        }
+        last.set(field.name, fields.len());
         fields.push(field);
     }
     let (head, body) = bytes.split_at(at + 2);
@@ -148,7 +152,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
     }
     let head = std::str::from_utf8(head).map_err(|_| ParseErrorKind::NotUtf8)?;
     let start = read_start_line(&head[start_line])?;
-    Ok(Message { head: head.to_owned(), start, present, repeated, fields, body: body.into() })
+    Ok(Message { head: head.to_owned(), start, first, fields, body: body.into() })
 }
 
 /// `Method SP Request-URI SP SIP-Version` or `SIP-Version SP Status-Code SP Reason-Phrase`; single spaces, RFC 3261 §7.1.
@@ -188,10 +192,9 @@ fn is_our_version(text: &str) -> bool {
 /// The line at `at` without its CRLF.
 #[inline]
 pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseErrorKind> {
-    let rest = bytes.get(at..).unwrap_or(&[]);
-    let length = memchr::memchr2(b'\r', b'\n', rest).ok_or(ParseErrorKind::Unfinished)?;
-    match (rest[length], rest.get(length + 1)) {
-        (b'\r', Some(b'\n')) => Ok(at..at + length),
+    let end = scan::line_break(bytes, at).ok_or(ParseErrorKind::Unfinished)?;
+    match (bytes[end], bytes.get(end + 1)) {
+        (b'\r', Some(b'\n')) => Ok(at..end),
         (b'\r', None) => Err(ParseErrorKind::Unfinished),
         _ => Err(ParseErrorKind::LineBreak),
     }
@@ -209,14 +212,16 @@ pub(crate) fn next_field(bytes: &[u8], at: usize) -> Result<Option<Field>, Parse
     while let Some(b' ' | b'\t') = bytes.get(line.end + 2) {
         line = next_line(bytes, line.end + 2)?;
     }
-    let text = &bytes[start..line.end];
-    let name_length = lex::skip_token(text, 0);
+    let text = &bytes[..line.end];
+    let colon = scan::byte(b':', text, start).ok_or(ParseErrorKind::HeaderLine)?;
     // HCOLON = *( SP / HTAB ) ":" SWS
-    let mut colon = name_length;
-    while let Some(b' ' | b'\t') = text.get(colon) {
-        colon += 1;
+    let mut name_end = colon;
+    while name_end > start && matches!(text[name_end - 1], b' ' | b'\t') {
+        name_end -= 1;
     }
-    if name_length == 0 || text.get(colon) != Some(&b':') {
+    let name = HeaderName::parse_bytes(&text[start..name_end]);
+    // The names that we know are tokens.
+    if name == HeaderName::Other && !lex::is_token(&text[start..name_end]) {
         return Err(ParseErrorKind::HeaderLine);
     }
     let value_start = lex::skip_space(text, colon + 1);
@@ -225,11 +230,12 @@ pub(crate) fn next_field(bytes: &[u8], at: usize) -> Result<Option<Field>, Parse
         value_end -= 1;
     }
     Ok(Some(Field {
-        name: HeaderName::parse_bytes(&text[..name_length]),
+        name,
+        next: 0,
         start: start as u32,
-        name_end: (start + name_length) as u32,
-        value_start: (start + value_start) as u32,
-        value_end: (start + value_end) as u32,
+        name_end: name_end as u32,
+        value_start: value_start as u32,
+        value_end: value_end as u32,
         end: (line.end + 2) as u32,
     }))
 }

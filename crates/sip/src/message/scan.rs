@@ -1,0 +1,67 @@
+//! Finds bytes eight at a time (the lines of a header are too short for a vector search to pay off).
+//!
+//! The arithmetic is that of "Bit Twiddling Hacks": of the marked bytes of a word the lowest, which stands first in the
+//! text, is always right; those above it need not be, so only the lowest is used.
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// The index of the first CR or LF from `at` on.
+#[inline]
+pub(super) fn line_break(bytes: &[u8], mut at: usize) -> Option<usize> {
+    // Nothing else below CR is common, so that is what to look for.
+    const LIMIT: u64 = ONES * (b'\r' as u64 + 1);
+    loop {
+        at = first_marked(bytes, at, |word| word.wrapping_sub(LIMIT) & !word);
+        match bytes.get(at)? {
+            b'\r' | b'\n' => return Some(at),
+            _ => at += 1,
+        }
+    }
+}
+
+/// The index of the first `byte` from `at` on.
+#[inline]
+pub(super) fn byte(byte: u8, bytes: &[u8], at: usize) -> Option<usize> {
+    let pattern = ONES * u64::from(byte);
+    let mut at = first_marked(bytes, at, |word| (word ^ pattern).wrapping_sub(ONES) & !(word ^ pattern));
+    // What is left after the last whole word.
+    while *bytes.get(at)? != byte {
+        at += 1;
+    }
+    Some(at)
+}
+
+/// The index of the first byte from `at` on whose highest bit `mark` sets, or where fewer than eight bytes are left.
+#[inline]
+fn first_marked(bytes: &[u8], mut at: usize, mark: impl Fn(u64) -> u64) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let marked = mark(u64::from_le_bytes(*chunk)) & HIGHS;
+        if marked != 0 {
+            return at + (marked.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_a_loop_over_the_bytes_finds() {
+        let text: Vec<u8> =
+            (0..=255).rev().chain(*b"\t\x0b:\x0c\x0e\x80\x8d\r\n:\0\xff\xba\x3a\x8a\n and \r at the end:").collect();
+        for start in 0..=text.len() + 1 {
+            let position = |wanted: &dyn Fn(u8) -> bool| {
+                let found = text.get(start..)?.iter().position(|byte| wanted(*byte));
+                found.map(|length| start + length)
+            };
+            assert_eq!(line_break(&text, start), position(&|byte| byte == b'\r' || byte == b'\n'));
+            for wanted in [b':', 0, b'>', 0x80, 0xff] {
+                assert_eq!(byte(wanted, &text, start), position(&|byte| byte == wanted));
+            }
+        }
+    }
+}
