@@ -1,13 +1,13 @@
 //! The journal: one thread that writes registrations to the [store](crate::store) in groups, before they are answered.
 //!
 //! Shards hand in [`Commit`](crate::event::Event::Commit)s and never wait; the thread takes everything that has queued
-//! up while it was writing, writes it as one transaction, and hands each shard the outcomes of its tickets.
-//! An idle journal writes at once; a busy one lets a group gather for two milliseconds. Changes of users go through it too, so that the store
-//! has one writer.
+//! up while it was writing, writes it as one transaction, and hands each shard the outcomes of its tickets. An idle
+//! journal writes at once; a busy one lets a group gather for two milliseconds. Changes of users go through it too, so
+//! that the store has one writer.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH};
@@ -32,6 +32,8 @@ pub struct JournalCounters {
     pub failures: AtomicU64,
     /// Registrations that wait now.
     pub waiting: AtomicU64,
+    /// Whether the last transaction failed: registrations are refused until one succeeds.
+    pub failing: AtomicBool,
 }
 
 /// The journal's thread.
@@ -56,7 +58,7 @@ impl Journal {
     pub fn start(store: Store, deliver: Deliver) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_WAITING);
         let counters = Arc::new(JournalCounters::default());
-        let writer = Writer { store, receiver, deliver, counters: Arc::clone(&counters), failing: false };
+        let writer = Writer { store, receiver, deliver, counters: Arc::clone(&counters) };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(|| writer.run())?;
         Ok(Self { handle: JournalHandle { sender, counters }, thread })
     }
@@ -131,7 +133,6 @@ struct Writer {
     receiver: Receiver<Job>,
     deliver: Deliver,
     counters: Arc<JournalCounters>,
-    failing: bool,
 }
 
 impl Writer {
@@ -193,15 +194,10 @@ impl Writer {
 
     /// Logs the first failure and the recovery, not every failure between.
     fn tell(&mut self, result: &Result<(), StoreError>) {
+        let failed_before = self.counters.failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
-            Err(error) if !self.failing => {
-                self.failing = true;
-                tracing::error!("registrations are refused: {error}");
-            }
-            Ok(()) if self.failing => {
-                self.failing = false;
-                tracing::info!("registrations are written again");
-            }
+            Err(error) if !failed_before => tracing::error!("registrations are refused: {error}"),
+            Ok(()) if failed_before => tracing::info!("registrations are written again"),
             _ => {}
         }
     }

@@ -21,13 +21,16 @@ async fn shard_counts(state: &State) -> Vec<Option<ShardCounts>> {
     counts
 }
 
-/// Whether every shard and the store still answer.
+/// Whether every shard answers and the last registration could be written.
 pub(super) async fn health(state: &State) -> Result<(), String> {
     let counts = shard_counts(state).await;
-    match counts.iter().position(Option::is_none) {
-        Some(shard) => Err(format!("shard {shard} does not answer")),
-        None => Ok(()),
+    if let Some(shard) = counts.iter().position(Option::is_none) {
+        return Err(format!("shard {shard} does not answer"));
     }
+    if state.borrow().journal.handle().counters().failing.load(Ordering::Relaxed) {
+        return Err("the store cannot be written: registrations are refused".to_owned());
+    }
+    Ok(())
 }
 
 /// The answer to `farspeak status`.
