@@ -165,7 +165,7 @@ impl<'a> Script<'a> {
             4 => text.push_str("Proxy-Require: something\r\n"),
             _ => text.push_str("Contact: <sip:x@10.0.0.1>\r\n"),
         }
-        if self.small() % 4 != 0 {
+        if !self.small().is_multiple_of(4) {
             let nonce = self.shared.nonces.issue(self.now);
             let challenge =
                 Challenge { realm: "example.org", nonce: &nonce, algorithm: Algorithm::Sha256, stale: false }
@@ -202,7 +202,7 @@ impl<'a> Script<'a> {
     fn send_back(&mut self) {
         let (at, how, method) = (self.small(), self.small(), METHODS[self.small() % METHODS.len()]);
         let Some((flow, bytes)) = self.sent.get(at % self.sent.len().max(1)).cloned() else { return };
-        if how % 2 == 0 {
+        if how.is_multiple_of(2) {
             return self.receive(bytes.to_vec());
         }
         let Ok(message) = Message::parse(&bytes, &Limits::default()) else { return };
@@ -224,7 +224,7 @@ impl<'a> Script<'a> {
     }
 
     fn commit(&mut self) {
-        let works = self.small() % 4 != 0;
+        let works = !self.small().is_multiple_of(4);
         if let Some(ticket) = self.tickets.pop_front() {
             self.node.committed(self.now, ticket, if works { Ok(()) } else { Err("full") });
         }

@@ -3,7 +3,6 @@
 //! Each message meets a node that serves the domain it is for, with a user of its name who is open to strangers and has
 //! a phone. What passes, then, reaches the phone.
 
-#[allow(dead_code, unused_imports)]
 mod common;
 #[path = "../../sip/tests/data/torture.rs"]
 mod torture;

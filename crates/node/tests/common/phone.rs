@@ -492,7 +492,9 @@ impl Phone {
             return;
         }
         if let (Method::Invite, 200..=299, Some(at)) = (&method, status, self.invites.get(&tx).copied()) {
-            self.jobs.remove(&tx).map(|_| self.finals.push(format!("{status} {method}")));
+            if self.jobs.remove(&tx).is_some() {
+                self.finals.push(format!("{status} {method}"));
+            }
             return self.invite_accepted(now, at, response);
         }
         let Some(mut job) = self.jobs.remove(&tx) else { return };
