@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use farspeak_sansio::Flow;
+use farspeak_sansio::{Flow, Instant};
 use farspeak_sip::endpoint::ClientTx;
 use farspeak_sip::message::{Message, StatusCode};
 
@@ -139,12 +139,23 @@ pub struct Branch {
     pub cancelled: bool,
     /// Distinguishes the Timer C that is armed from those it replaced (RFC 3261 §16.7 step 2).
     pub timer_c: u32,
+    /// When a provisional response last armed it.
+    pub timer_c_at: Option<Instant>,
 }
 
 impl Branch {
     /// A branch that has just been sent.
     pub fn new(target: Target, client: Option<ClientTx>) -> Self {
-        Self { target, client, outcome: None, proceeding: false, expired: false, cancelled: false, timer_c: 0 }
+        Self {
+            target,
+            client,
+            outcome: None,
+            proceeding: false,
+            expired: false,
+            cancelled: false,
+            timer_c: 0,
+            timer_c_at: None,
+        }
     }
 
     /// Whether no final response has come yet.
@@ -290,7 +301,7 @@ pub fn split_breadth(breadth: u32, branches: usize) -> Option<impl Iterator<Item
 mod tests {
     use std::time::Duration;
 
-    use farspeak_sansio::{Instant, Transport};
+    use farspeak_sansio::Transport;
     use farspeak_sip::message::Limits;
 
     use super::*;

@@ -55,7 +55,8 @@ impl Shard {
         Counters::count(&self.core.shared.counters.requests);
         if self.contexts.len() >= self.core.settings.proxy.max_contexts {
             Counters::count(&self.core.shared.counters.overloaded);
-            return self.core.refuse(now, tx, &request, Refusal::overloaded());
+            self.core.refuse(now, tx, &request, Refusal::overloaded());
+            return self.core.endpoint.abandon(tx);
         }
         match self.core.consider(now, tx, flow, &request) {
             Ok(Some(context)) => {
@@ -67,7 +68,11 @@ impl Shard {
                 if refusal.is_silence() && flow.transport.is_reliable() {
                     self.core.events.push_back(Event::CloseFlow { flow });
                 }
+                let keep = refusal.is_kept();
                 self.core.refuse(now, tx, &request, refusal);
+                if !keep {
+                    self.core.endpoint.abandon(tx);
+                }
             }
         }
     }
@@ -114,7 +119,7 @@ impl Core {
             return Err(Refusal::new(StatusCode::FORBIDDEN).reason("Route Was Not Issued Here"));
         }
         let user = self.admit(now, &flow, request, &destination)?;
-        let targets = self.targets(now, &flow, &uri, destination)?;
+        let targets = self.targets(now, &flow, &uri, destination).map_err(Refusal::kept)?;
         Ok(Some(Context {
             request: Arc::clone(request),
             flow,

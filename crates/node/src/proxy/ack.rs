@@ -8,7 +8,7 @@ use farspeak_sansio::{Flow, Instant};
 use farspeak_sip::endpoint::Branch;
 use farspeak_sip::message::{Edit, HeaderName, Message, Uri};
 
-use super::forward::edit_routes;
+use super::forward::{edit_routes, remove_our_credentials};
 use crate::fork::Target;
 use crate::loop_detection::loop_key;
 use crate::route::RoutePlan;
@@ -18,6 +18,10 @@ use crate::shared::Counters;
 impl Core {
     /// Passes the ACK on, if it is known where to.
     pub(crate) fn forward_ack(&mut self, now: Instant, flow: Flow, request: &Message) {
+        // For an answer of ours that left no transaction: it has the INVITE's branch and the tag that we made of it.
+        if request.to_tag().is_some_and(|tag| tag == self.local_tag(request)) {
+            return;
+        }
         if self.try_forward_ack(now, flow, request).is_none() {
             Counters::count(&self.shared.counters.dropped);
         }
@@ -53,6 +57,7 @@ impl Core {
             edit.set_request_uri(uri);
         }
         edit_routes(&mut edit, request, &plan);
+        remove_our_credentials(&mut edit, request, self.shared.users.realm());
         edit.set(HeaderName::MaxForwards, &hops.to_string());
         let branch = self.endpoint.new_branch(key);
         self.scratch.via.clear();

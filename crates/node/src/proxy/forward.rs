@@ -112,17 +112,8 @@ impl Core {
             edit.prepend(HeaderName::RecordRoute, route);
         }
 
-        // RFC 3261 §22.3: what was for our realm ends here; the rest is for proxies farther on.
-        if context.caller != 0 {
-            let realm = self.shared.users.realm();
-            edit.remove_where(HeaderName::ProxyAuthorization, |value| {
-                Credentials::parse(value).is_ok_and(|credentials| credentials.realm == realm)
-            });
-        }
-        // RFC 3325 §5: a phone is not trusted to assert who it is; From has been checked, this has not.
-        if plan.token.is_none() && request.header(HeaderName::PAssertedIdentity).is_some() {
-            edit.remove_all(HeaderName::PAssertedIdentity);
-        }
+        remove_our_credentials(&mut edit, request, self.shared.users.realm());
+        remove_unproved_identities(&mut edit, request);
 
         // §16.6 step 8.
         self.scratch.via.clear();
@@ -170,6 +161,28 @@ pub(super) fn edit_routes<'m>(edit: &mut Edit<'m>, request: &'m Message, plan: &
     edit.remove_all(HeaderName::Route);
     if !left.is_empty() {
         edit.prepend(HeaderName::Route, &left.join(", "));
+    }
+}
+
+/// RFC 3261 §22.3: what was for our realm ends here; the rest is for proxies farther on.
+///
+/// Inside a dialog, where a token has let the request in, nobody has verified what it carries: the other phone could
+/// use it in the sender's name.
+pub(super) fn remove_our_credentials(edit: &mut Edit<'_>, request: &Message, realm: &str) {
+    if request.header(HeaderName::ProxyAuthorization).is_some() {
+        edit.remove_where(HeaderName::ProxyAuthorization, |value| {
+            Credentials::parse(value).is_ok_and(|credentials| credentials.realm == realm)
+        });
+    }
+}
+
+/// RFC 3325 §5, of requests and responses: a phone is not trusted to assert who it is. From has been checked, this has
+/// not, and phones show it instead. Remote-Party-ID is what it was called before.
+pub(super) fn remove_unproved_identities(edit: &mut Edit<'_>, message: &Message) {
+    for name in [HeaderName::PAssertedIdentity, HeaderName::RemotePartyId] {
+        if message.header(name).is_some() {
+            edit.remove_all(name);
+        }
     }
 }
 

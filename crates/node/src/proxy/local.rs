@@ -22,19 +22,20 @@ pub(crate) struct Refusal {
     reason: Option<Cow<'static, str>>,
     headers: Vec<(HeaderName, String)>,
     silent: bool,
+    kept: bool,
 }
 
 impl From<Answer> for Refusal {
     fn from(answer: Answer) -> Self {
         let headers = answer.headers.into_iter().map(|(name, value)| (HeaderName::parse(name), value)).collect();
-        Self { status: answer.status, reason: answer.reason.map(Cow::Borrowed), headers, silent: false }
+        Self { status: answer.status, reason: answer.reason.map(Cow::Borrowed), headers, silent: false, kept: false }
     }
 }
 
 impl Refusal {
     /// With the status' own reason phrase and no further header field.
     pub(crate) fn new(status: StatusCode) -> Self {
-        Self { status, reason: None, headers: Vec::new(), silent: false }
+        Self { status, reason: None, headers: Vec::new(), silent: false, kept: false }
     }
 
     /// A table of ours is full.
@@ -45,6 +46,19 @@ impl Refusal {
     /// No answer at all: the source is cut off.
     pub(crate) fn silence() -> Self {
         Self { silent: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE) }
+    }
+
+    /// With a transaction that repeats it and absorbs the request's retransmissions: for those who have been let in.
+    ///
+    /// Anybody else is answered once and forgotten. The answer is not repeated to a source that may be forged, and no
+    /// flood fills our tables; who has missed it repeats the request (RFC 3261 §26.3.2.4, §8.2.7).
+    pub(crate) fn kept(self) -> Self {
+        Self { kept: true, ..self }
+    }
+
+    /// Whether the transaction stays after the answer.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// Whether there is to be no answer.
@@ -122,6 +136,7 @@ impl Core {
     /// A CANCEL for nothing that we know (RFC 3261 §9.2).
     pub(crate) fn refuse_cancel(&mut self, now: Instant, tx: ServerTx, request: &Message) {
         self.refuse(now, tx, request, Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
+        self.endpoint.abandon(tx);
     }
 
     /// A request for this node itself that is not a REGISTER.
@@ -171,7 +186,7 @@ impl Core {
     }
 
     /// A To tag for responses of our own: unforeseeable, and the same for a retransmission of the same request.
-    fn local_tag(&self, request: &Message) -> String {
+    pub(super) fn local_tag(&self, request: &Message) -> String {
         let mut hasher = SipHasher24::new_with_key(&self.shared.keys.branch);
         let branch = request.via().ok().and_then(|via| via.branch().map(str::to_owned));
         for part in [branch.as_deref(), request.call_id().ok(), request.from_tag(), Some("to tag")] {

@@ -1,12 +1,14 @@
 //! What comes back: responses, timeouts, failures, and the caller's CANCEL (RFC 3261 §16.7–16.10).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use farspeak_sansio::Instant;
 use farspeak_sip::endpoint::{ClientTx, ServerTx};
 use farspeak_sip::message::{Contacts, Edit, HeaderName, Message, Scheme, StatusCode, Uri};
 
 use super::Refusal;
+use super::forward::remove_unproved_identities;
 use crate::fork::{Best, Context, Outcome, Target, choose_best};
 use crate::shard::{Core, Shard, Timer};
 use crate::shared::Counters;
@@ -227,9 +229,12 @@ impl Core {
         if status == StatusCode::TRYING {
             return;
         }
-        if context.invite && branch.is_pending() && !branch.expired {
+        // Once a second is enough, and a phone that repeats itself without end fills no table of ours.
+        let lately = branch.timer_c_at.is_some_and(|at| now.saturating_since(at) < Duration::from_secs(1));
+        if context.invite && branch.is_pending() && !branch.expired && !lately {
             // Step 2: Timer C begins anew with every 101–199.
             branch.timer_c += 1;
+            branch.timer_c_at = Some(now);
             self.timers.arm(now, self.settings.proxy.timer_c, Timer::C(tx, index, branch.timer_c));
         }
         if !context.finished {
@@ -246,6 +251,7 @@ impl Core {
         }
         let mut edit = Edit::new(response);
         edit.remove_first_value(HeaderName::Via);
+        remove_unproved_identities(&mut edit, response);
         for other in others {
             for name in [HeaderName::WwwAuthenticate, HeaderName::ProxyAuthenticate] {
                 for challenge in other.headers(name) {

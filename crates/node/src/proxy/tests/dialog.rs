@@ -154,3 +154,35 @@ fn nobody_takes_a_dialog_over_by_registering_its_contact() {
     let sent = node.receive(desk(), &request("INFO", "sip:carol@203.0.113.3", "5", &format!("Route: {routes}\r\n")));
     assert_eq!(lines(&sent), ["5060 INFO sip:carol@203.0.113.3 SIP/2.0"]);
 }
+
+#[test]
+fn a_token_is_no_way_to_speak_for_another() {
+    let mut node = Node::new();
+    node.bind(DESK, desk(), 1000);
+    let forwarded = forward::as_alice(&mut node, &invite(""))[1].1.clone();
+    let route = format!("Route: {}\r\n", caller_route(&forwarded));
+    let message = |from: &str, branch: &str| {
+        request("MESSAGE", DESK, branch, &route).replace("\"Carol\" <sip:carol@chicago.example>", from)
+    };
+    let sent = node.receive(carol(), &message("<sip:alice@biloxi.example>", "m1"));
+    assert_eq!(lines(&sent), [format!("40002 MESSAGE {DESK} SIP/2.0")]);
+    let answer = refused(&mut node, &message("<sip:bob@BILOXI.example>", "m2"));
+    assert!(first_line(&answer).contains(" 403 "), "{answer}");
+    // The callee answers to the name that he was called by, whatever that was.
+    let routes = format!("Route: {}\r\n", header(&forwarded, "Record-Route").join(", "));
+    let sent = node.receive(desk(), &request("MESSAGE", "sip:carol@203.0.113.3", "m3", &routes));
+    assert_eq!(lines(&sent), ["5060 MESSAGE sip:carol@203.0.113.3 SIP/2.0"]);
+}
+
+#[test]
+fn the_other_phone_sees_no_credentials_of_ours() {
+    let mut node = Node::new();
+    let route = caller_route(&call(&mut node));
+    let digest = "Proxy-Authorization: Digest username=\"carol\", realm=\"biloxi.example\", nonce=\"n\", uri=\"sip:x\", \
+                  response=\"00000000000000000000000000000000\"\r\n";
+    for (method, branch) in [("BYE", "8"), ("ACK", "9")] {
+        let sent = node.receive(carol(), &request(method, DESK, branch, &format!("Route: {route}\r\n{digest}")));
+        assert_eq!(lines(&sent), [format!("40002 {method} {DESK} SIP/2.0")]);
+        assert!(header(&sent[0].1, "Proxy-Authorization").is_empty(), "{}", sent[0].1);
+    }
+}

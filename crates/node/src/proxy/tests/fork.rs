@@ -172,3 +172,14 @@ fn nobody_hears_a_late_408_to_a_non_invite() {
     assert_eq!(lines(&heard), ["5060 SIP/2.0 100 Trying"]);
     assert_eq!(node.shard.counts().contexts, 0);
 }
+
+#[test]
+fn a_phone_that_rings_without_end_fills_no_timer_table() {
+    let mut node = Node::new();
+    let forwarded = call(&mut node);
+    let before = node.shard.core.timers.len();
+    for _ in 0..1000 {
+        node.receive(desk(), &respond(&forwarded, "180 Ringing"));
+    }
+    assert!(node.shard.core.timers.len() <= before + 1);
+}

@@ -44,6 +44,12 @@ fn nobody_asserts_an_identity_that_was_not_checked() {
     node.bind(DESK, desk(), 1000);
     let sent = node.receive(carol(), &invite("P-Asserted-Identity: <sip:president@biloxi.example>\r\n"));
     assert!(header(&sent[1].1, "P-Asserted-Identity").is_empty());
+    let ringing = respond(&sent[1].1, "180 Ringing")
+        .replacen("Contact:", "Remote-Party-ID: <sip:president@biloxi.example>\r\nContact:", 1)
+        .replacen("Contact:", "P-Asserted-Identity: <sip:president@biloxi.example>\r\nContact:", 1);
+    let sent = node.receive(desk(), &ringing);
+    assert_eq!(lines(&sent), ["5060 SIP/2.0 180 Ringing"]);
+    assert!(!sent[0].1.contains("president"), "{}", sent[0].1);
 }
 
 #[test]
@@ -56,7 +62,7 @@ fn a_response_for_another_shard_is_handed_over() {
 }
 
 /// Sends alice's request, answers the challenge, gives what is sent then.
-fn as_alice(node: &mut Node, text: &str) -> Vec<(Flow, String)> {
+pub(super) fn as_alice(node: &mut Node, text: &str) -> Vec<(Flow, String)> {
     let text = text.replace("\"Carol\" <sip:carol@chicago.example>", "<sip:alice@biloxi.example>");
     let challenged = node.receive(carol(), &text);
     let challenges = header(&challenged[0].1, "Proxy-Authenticate");

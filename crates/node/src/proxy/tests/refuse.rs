@@ -97,3 +97,22 @@ fn asks_for_credentials_identically_whether_a_user_exists() {
     };
     assert_eq!(answer(&mut node, "alice", "1"), answer(&mut node, "nobody", "2"));
 }
+
+#[test]
+fn a_stranger_is_refused_once_and_leaves_nothing() {
+    // RFC 3261 §26.3.2.4: a challenge that repeats itself would amplify what a forged source sends.
+    let mut node = Node::new();
+    for (branch, more) in [("c", ""), ("h", "Max-Forwards: 0\r\n"), ("x", "Proxy-Require: magic\r\n")] {
+        let invite = request("INVITE", "sip:alice@biloxi.example", branch, more);
+        let answer = refused(&mut node, &invite);
+        assert_eq!(node.shard.counts().transactions, 0, "{answer}");
+        let tag = header(&answer, "To")[0].split_once("tag=").expect("a tag").1.to_owned();
+        let ack = request("ACK", "sip:alice@biloxi.example", branch, "")
+            .replace("To: <sip:bob@biloxi.example>", &format!("To: <sip:bob@biloxi.example>;tag={tag}"));
+        assert!(node.receive(carol(), &ack).is_empty());
+        let again = refused(&mut node, &invite);
+        assert_eq!(header(&again, "To"), header(&answer, "To"), "who repeats it hears the same");
+    }
+    assert!(node.pass(Duration::from_secs(64)).is_empty(), "nothing is repeated");
+    assert_eq!(node.shard.shared().counters.dropped.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
