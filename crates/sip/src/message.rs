@@ -20,6 +20,7 @@ mod limits;
 mod method;
 mod name_addr;
 pub(crate) mod parse;
+mod scan;
 mod stamp;
 mod status;
 mod uri;
@@ -50,10 +51,8 @@ pub struct Message {
     /// Start line and header fields, blank line included.
     head: String,
     start: Start,
-    /// The names that occur in `fields`, as [`HeaderName::bit`]s: most questions are about those that do not.
-    present: u128,
-    /// Those that occur more than once.
-    repeated: u128,
+    /// Where in `fields` each name first occurs.
+    first: FirstFields,
     fields: Vec<Field>,
     body: Box<[u8]>,
 }
@@ -69,6 +68,8 @@ enum Start {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Field {
     pub(crate) name: HeaderName,
+    /// The index of the next field of that name; 0, where it cannot stand, if there is none.
+    pub(crate) next: u16,
     /// Where the name begins.
     pub(crate) start: u32,
     pub(crate) name_end: u32,
@@ -82,6 +83,31 @@ pub(crate) struct Field {
 impl Field {
     pub(crate) fn value(&self) -> Range<usize> {
         self.value_start as usize..self.value_end as usize
+    }
+}
+
+/// An index into a message's fields for each name, so that none is searched for.
+#[derive(Clone, PartialEq, Eq)]
+struct FirstFields([u16; HeaderName::ALL.len() + 1]);
+
+impl FirstFields {
+    /// How many fields can be told apart.
+    const MAX: usize = u16::MAX as usize;
+
+    #[inline]
+    fn get(&self, name: HeaderName) -> Option<usize> {
+        usize::from(self.0[name as usize]).checked_sub(1)
+    }
+
+    #[inline]
+    fn set(&mut self, name: HeaderName, index: usize) {
+        self.0[name as usize] = index as u16 + 1;
+    }
+}
+
+impl Default for FirstFields {
+    fn default() -> Self {
+        Self([0; HeaderName::ALL.len() + 1])
     }
 }
 
@@ -168,17 +194,24 @@ impl Message {
 
     /// The value of the first header field of that name.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
-        self.fields_named(name).iter().find(|field| field.name == name).map(|field| &self.head[field.value()])
+        self.first_field(name).map(|field| &self.head[field.value()])
     }
 
     /// The values of all header fields of that name, a comma list as one; see [`Self::values`] for its elements.
     pub fn headers(&self, name: HeaderName) -> impl Iterator<Item = &str> {
-        self.fields_named(name).iter().filter(move |field| field.name == name).map(|field| &self.head[field.value()])
+        std::iter::successors(self.first_field(name), |field| self.next_field(field))
+            .map(|field| &self.head[field.value()])
     }
 
-    /// The fields to search for `name`: all, or none if there is none of that name.
-    fn fields_named(&self, name: HeaderName) -> &[Field] {
-        if self.present & name.bit() == 0 { &[] } else { &self.fields }
+    #[inline]
+    fn first_field(&self, name: HeaderName) -> Option<&Field> {
+        self.first.get(name).map(|index| &self.fields[index])
+    }
+
+    /// The next one of that name.
+    #[inline]
+    fn next_field(&self, field: &Field) -> Option<&Field> {
+        (field.next != 0).then(|| &self.fields[usize::from(field.next)])
     }
 
     /// The value of the first header field of that name, in any case; for those that [`HeaderName`] does not know.
