@@ -126,8 +126,10 @@ impl HeaderName {
 
     #[inline]
     pub(crate) fn parse_bytes(bytes: &[u8]) -> Self {
-        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return Self::Other };
-        let mut slot = hash(bytes.len(), *first, *last);
+        if bytes.is_empty() {
+            return Self::Other;
+        }
+        let mut slot = hash(bytes);
         loop {
             let entry = TABLE[slot];
             if entry == 0 {
@@ -193,16 +195,19 @@ static TABLE: [u8; TABLE_SIZE] = {
 };
 
 const fn insert(table: &mut [u8; TABLE_SIZE], spelling: &[u8], index: usize) {
-    let mut slot = hash(spelling.len(), spelling[0], spelling[spelling.len() - 1]);
+    let mut slot = hash(spelling);
     while table[slot] != 0 {
         slot = (slot + 1) % TABLE_SIZE;
     }
     table[slot] = index as u8 + 1;
 }
 
-/// Not for tables that a peer can fill: this one is fixed.
-const fn hash(length: usize, first: u8, last: u8) -> usize {
-    (length * 37 + (first | 0x20) as usize * 11 + (last | 0x20) as usize * 101) % TABLE_SIZE
+/// Of the length and three letters in any case; the factors were picked so that no two names share a slot. Not for
+/// tables that a peer can fill: this one is fixed.
+const fn hash(name: &[u8]) -> usize {
+    let length = name.len();
+    let (first, middle, last) = (name[0] | 0x20, name[length / 2] | 0x20, name[length - 1] | 0x20);
+    (length * 96 + first as usize * 23 + middle as usize * 113 + last as usize * 170) % TABLE_SIZE
 }
 
 #[cfg(test)]

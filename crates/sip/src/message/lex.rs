@@ -4,25 +4,34 @@
 
 use std::borrow::Cow;
 
-/// `token` of RFC 3261 §25.1.
-const TOKEN: u8 = 1;
-/// `user` without escapes: unreserved and user-unreserved.
-const USER: u8 = 2;
-/// `paramchar` of a URI without escapes.
-const PARAM: u8 = 4;
-/// What a parameter's value may hold without quotes: a token or a host, IPv6 with or without brackets (RFC 5118 §4.5).
-const VALUE: u8 = 8;
-/// `hnv-unreserved`, unreserved, and the `&` and `=` between URI headers.
-const HEADER: u8 = 16;
-/// White space, folding included.
-const SPACE: u8 = 32;
-/// `word` of RFC 3261 §25.1, and `@`: a Call-ID.
-const WORD: u8 = 64;
-/// Letters, digits, `-`, `.` and, because containers and test beds have such names, `_`.
-const HOST: u8 = 128;
+use super::scan;
 
-static CLASS: [u8; 256] = {
-    let mut class = [0u8; 256];
+/// `token` of RFC 3261 §25.1.
+const TOKEN: u16 = 1;
+/// `user` without escapes: unreserved and user-unreserved.
+const USER: u16 = 2;
+/// `paramchar` of a URI without escapes.
+const PARAM: u16 = 4;
+/// What a parameter's value may hold without quotes: a token or a host, IPv6 with or without brackets (RFC 5118 §4.5).
+const VALUE: u16 = 8;
+/// `hnv-unreserved`, unreserved, and the `&` and `=` between URI headers.
+const HEADER: u16 = 16;
+/// White space, folding included.
+const SPACE: u16 = 32;
+/// `word` of RFC 3261 §25.1: a Call-ID without its `@`.
+const WORD: u16 = 64;
+/// Letters, digits, `-`, `.` and, because containers and test beds have such names, `_`.
+const HOST: u16 = 128;
+
+/// What neither ends the element of a list nor opens what may hide its end.
+const ELEMENT: u16 = 256;
+/// The same for the display name before a URI.
+const DISPLAY: u16 = 512;
+/// The same for a parameter.
+const UNTIL_PARAM: u16 = 1024;
+
+static CLASS: [u16; 256] = {
+    let mut class = [ELEMENT | DISPLAY | UNTIL_PARAM; 256];
     let mut byte = 0;
     while byte < 128 {
         let b = byte as u8;
@@ -47,11 +56,20 @@ static CLASS: [u8; 256] = {
         if contains(b" \t\r\n", b) {
             bits |= SPACE;
         }
-        if alphanumeric || contains(b"-.!%*_+`'~()<>:\\\"/[]?{}@", b) {
+        if alphanumeric || contains(b"-.!%*_+`'~()<>:\\\"/[]?{}", b) {
             bits |= WORD;
         }
         if alphanumeric || contains(b"-._", b) {
             bits |= HOST;
+        }
+        if !contains(b",\"<", b) {
+            bits |= ELEMENT;
+        }
+        if !contains(b",\"<;", b) {
+            bits |= DISPLAY;
+        }
+        if !contains(b"\";", b) {
+            bits |= UNTIL_PARAM;
         }
         class[byte] = bits;
         byte += 1;
@@ -71,12 +89,13 @@ const fn contains(set: &[u8], byte: u8) -> bool {
 }
 
 #[inline]
-fn is(class: u8, byte: u8) -> bool {
+fn is(class: u16, byte: u8) -> bool {
     CLASS[usize::from(byte)] & class != 0
 }
 
-fn all(class: u8, bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| is(class, *byte))
+#[inline]
+fn all(class: u16, bytes: &[u8]) -> bool {
+    skip(class, bytes, 0) == bytes.len()
 }
 
 pub(crate) fn is_space(byte: u8) -> bool {
@@ -94,15 +113,13 @@ pub(crate) fn is_host(text: &str) -> bool {
 
 /// `callid = word [ "@" word ]`.
 pub(crate) fn is_call_id(text: &str) -> bool {
-    // `@` stands in WORD's class for this alone.
-    let mut at_signs = 0;
-    for byte in text.bytes() {
-        if !is(WORD, byte) {
-            return false;
-        }
-        at_signs += usize::from(byte == b'@');
+    let bytes = text.as_bytes();
+    let end = skip(WORD, bytes, 0);
+    match bytes.get(end) {
+        None => end > 0,
+        Some(b'@') => end > 0 && end + 1 < bytes.len() && skip(WORD, bytes, end + 1) == bytes.len(),
+        Some(_) => false,
     }
-    !text.is_empty() && (at_signs == 0 || at_signs == 1 && !text.starts_with('@') && !text.ends_with('@'))
 }
 
 /// Characters of a user part, escapes well formed.
@@ -115,21 +132,8 @@ pub(crate) fn is_uri_headers(text: &str) -> bool {
     escaped_all(HEADER, text)
 }
 
-fn escaped_all(class: u8, text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if is(class, bytes[at]) {
-            at += 1;
-        } else if bytes[at] == b'%'
-            && bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-        {
-            at += 3;
-        } else {
-            return false;
-        }
-    }
-    true
+fn escaped_all(class: u16, text: &str) -> bool {
+    skip_escaped(class, text.as_bytes(), 0) == text.len()
 }
 
 /// Without the white space at both ends, folding included.
@@ -139,7 +143,7 @@ pub(crate) fn trim(text: &str) -> &str {
 
 #[inline]
 pub(crate) fn trim_start(text: &str) -> &str {
-    &text[skip(SPACE, text.as_bytes(), 0)..]
+    &text[skip_space(text.as_bytes(), 0)..]
 }
 
 #[inline]
@@ -153,8 +157,9 @@ pub(crate) fn trim_end(text: &str) -> &str {
 }
 
 /// Where `byte`, an ASCII character, first stands.
+#[inline]
 pub(crate) fn find(text: &str, byte: u8) -> Option<usize> {
-    memchr::memchr(byte, text.as_bytes())
+    scan::byte(byte, text.as_bytes(), 0)
 }
 
 /// Splits at the first `delimiter`, an ASCII character.
@@ -221,17 +226,28 @@ pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
 
 /// The byte that the escape at `at` stands for, if one stands there.
 pub(crate) fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
-    let [b'%', high, low] = bytes.get(at..at + 3)? else { return None };
+    if bytes.get(at) != Some(&b'%') {
+        return None;
+    }
+    let [high, low] = bytes.get(at + 1..at + 3)? else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 
 /// Digits only, no sign; `None` if there are none or they exceed 2^32 − 1.
 pub(crate) fn number(text: &str) -> Option<u32> {
-    if text.is_empty() || text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if text.is_empty() || text.len() > 20 {
         return None;
     }
-    text.parse().ok()
+    let mut number = 0_u32;
+    for byte in text.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u32::from(digit))?;
+    }
+    Some(number)
 }
 
 /// A comma list, split outside quotes and angle brackets, ends trimmed. Empty elements are handed out too.
@@ -262,19 +278,18 @@ impl<'a> Iterator for List<'a> {
 pub(crate) fn element_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while let Some(length) = memchr::memchr3(b',', b'"', b'<', &bytes[at..]) {
-        at += length;
-        let end = match bytes[at] {
-            b',' => return at,
-            b'"' => quoted_end(text, at),
-            _ => memchr::memchr(b'>', &bytes[at..]).map(|length| at + length + 1),
+    loop {
+        at = skip(ELEMENT, bytes, at);
+        let end = match bytes.get(at) {
+            None | Some(b',') => return at,
+            Some(b'"') => quoted_end(text, at),
+            Some(_) => scan::byte(b'>', bytes, at).map(|end| end + 1),
         };
         match end {
             Some(end) => at = end,
             None => return bytes.len(),
         }
     }
-    bytes.len()
 }
 
 /// `;name=value;name` after the main part of a header field value. Checked once, then read without errors.
@@ -293,7 +308,7 @@ impl<'a> Params<'a> {
     /// The parameters that begin at `start` and where they end: at the comma before the next value, or with `text`.
     pub(crate) fn read(text: &'a str, start: usize) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
-        let start = skip(SPACE, bytes, start);
+        let start = skip_space(bytes, start);
         let (mut at, mut end) = (start, start);
         loop {
             match bytes.get(at) {
@@ -301,7 +316,7 @@ impl<'a> Params<'a> {
                 Some(b';') => end = at + 1,
                 Some(_) => return None,
             }
-            let name = skip(SPACE, bytes, at + 1);
+            let name = skip_space(bytes, at + 1);
             at = skip(TOKEN, bytes, name);
             if at == name {
                 if matches!(bytes.get(at), None | Some(b',')) {
@@ -310,11 +325,11 @@ impl<'a> Params<'a> {
                 return None;
             }
             end = at;
-            at = skip(SPACE, bytes, at);
+            at = skip_space(bytes, at);
             if bytes.get(at) != Some(&b'=') {
                 continue;
             }
-            let value = skip(SPACE, bytes, at + 1);
+            let value = skip_space(bytes, at + 1);
             end = match bytes.get(value) {
                 Some(b'"') => quoted_end(text, value)?,
                 _ => skip(VALUE, bytes, value),
@@ -322,7 +337,7 @@ impl<'a> Params<'a> {
             if end == value {
                 return None;
             }
-            at = skip(SPACE, bytes, end);
+            at = skip_space(bytes, end);
         }
     }
 
@@ -342,16 +357,17 @@ impl<'a> Params<'a> {
         let bytes = self.text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            let start = skip(SPACE, bytes, at + 1);
+            let start = skip_space(bytes, at + 1);
             let end = start + name.len();
             if bytes.get(start..end).is_some_and(|candidate| candidate.eq_ignore_ascii_case(name.as_bytes()))
                 && bytes.get(end).is_none_or(|byte| !is(TOKEN, *byte))
             {
                 return Some(self.value_at(end));
             }
-            at = start;
-            while at < bytes.len() && bytes[at] != b';' {
-                at = if bytes[at] == b'"' { quoted_end(self.text, at).unwrap_or(bytes.len()) } else { at + 1 };
+            at = skip(UNTIL_PARAM, bytes, start);
+            while bytes.get(at) == Some(&b'"') {
+                let end = quoted_end(self.text, at).unwrap_or(bytes.len());
+                at = skip(UNTIL_PARAM, bytes, end);
             }
         }
         None
@@ -360,11 +376,11 @@ impl<'a> Params<'a> {
     /// The value of the parameter whose name ends at `name_end`.
     fn value_at(self, name_end: usize) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
-        let equals = skip(SPACE, bytes, name_end);
+        let equals = skip_space(bytes, name_end);
         if bytes.get(equals) != Some(&b'=') {
             return None;
         }
-        let start = skip(SPACE, bytes, equals + 1);
+        let start = skip_space(bytes, equals + 1);
         let end = match bytes.get(start) {
             Some(b'"') => quoted_end(self.text, start)?,
             _ => skip(VALUE, bytes, start),
@@ -410,26 +426,26 @@ impl<'a> Walk<'a> {
     fn step(&mut self) -> Step<'a> {
         let text = self.text;
         let bytes = text.as_bytes();
-        let start = skip(SPACE, bytes, 0);
+        let start = skip_space(bytes, 0);
         if start == bytes.len() {
             return Step::End;
         }
         if bytes[start] != b';' {
             return Step::Broken;
         }
-        let name_start = skip(SPACE, bytes, start + 1);
+        let name_start = skip_space(bytes, start + 1);
         if name_start == bytes.len() {
             self.text = "";
             return Step::End;
         }
         let name_end = skip(TOKEN, bytes, name_start);
         let name = &text[name_start..name_end];
-        let equals = skip(SPACE, bytes, name_end);
+        let equals = skip_space(bytes, name_end);
         if bytes.get(equals) != Some(&b'=') {
             self.text = &text[equals..];
             return Step::Param(name, None);
         }
-        let value_start = skip(SPACE, bytes, equals + 1);
+        let value_start = skip_space(bytes, equals + 1);
         let value_end = if bytes.get(value_start) == Some(&b'"') {
             match quoted_end(text, value_start) {
                 Some(end) => end,
@@ -443,19 +459,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The first index from `at` on that belongs to no white space.
-pub(crate) fn skip_space(bytes: &[u8], at: usize) -> usize {
-    skip(SPACE, bytes, at)
-}
-
-/// The same for token characters.
+/// The first index from `at` on that belongs to no token.
 pub(crate) fn skip_token(bytes: &[u8], at: usize) -> usize {
     skip(TOKEN, bytes, at)
-}
-
-/// The same for a user part without escapes.
-pub(crate) fn skip_user(bytes: &[u8], at: usize) -> usize {
-    skip(USER, bytes, at)
 }
 
 /// The same for a host without brackets.
@@ -472,9 +478,16 @@ pub(crate) fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// The same for a URI parameter's name or value, escapes included.
-pub(crate) fn skip_uri_param(bytes: &[u8], mut at: usize) -> usize {
+#[inline]
+pub(crate) fn skip_uri_param(bytes: &[u8], at: usize) -> usize {
+    skip_escaped(PARAM, bytes, at)
+}
+
+/// The first index from `at` on where neither a byte of `class` nor an escape stands.
+#[inline]
+fn skip_escaped(class: u16, bytes: &[u8], mut at: usize) -> usize {
     loop {
-        at = skip(PARAM, bytes, at);
+        at = skip(class, bytes, at);
         if escape_at(bytes, at).is_none() {
             return at;
         }
@@ -484,11 +497,33 @@ pub(crate) fn skip_uri_param(bytes: &[u8], mut at: usize) -> usize {
 
 /// The first index from `at` on whose byte is not of `class`.
 #[inline]
-fn skip(class: u8, bytes: &[u8], mut at: usize) -> usize {
+fn skip(class: u16, bytes: &[u8], mut at: usize) -> usize {
+    // Four at a time as long as all of them are.
+    while let Some([a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk())
+        && CLASS[usize::from(*a)] & CLASS[usize::from(*b)] & CLASS[usize::from(*c)] & CLASS[usize::from(*d)] & class
+            != 0
+    {
+        at += 4;
+    }
     while at < bytes.len() && is(class, bytes[at]) {
         at += 1;
     }
     at
+}
+
+/// The first index from `at` on that belongs to no white space; hardly ever more than one on.
+#[inline]
+pub(crate) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && is(SPACE, bytes[at]) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of what may stand before the bracket of a URI without quotes.
+#[inline]
+pub(crate) fn skip_display(bytes: &[u8], at: usize) -> usize {
+    skip(DISPLAY, bytes, at)
 }
 
 #[cfg(test)]

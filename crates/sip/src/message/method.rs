@@ -40,30 +40,27 @@ pub enum Method {
     Other(Arc<str>),
 }
 
-const KNOWN: [Method; 14] = [
-    Method::Invite,
-    Method::Ack,
-    Method::Bye,
-    Method::Cancel,
-    Method::Register,
-    Method::Options,
-    Method::Prack,
-    Method::Update,
-    Method::Info,
-    Method::Subscribe,
-    Method::Notify,
-    Method::Refer,
-    Method::Message,
-    Method::Publish,
-];
-
 impl Method {
     /// Reads a method. `None` if `text` is not a token (RFC 3261 §25.1).
     pub fn parse(text: &str) -> Option<Self> {
-        if let Some(known) = KNOWN.iter().find(|known| known.as_str() == text) {
-            return Some(known.clone());
-        }
-        lex::is_token(text.as_bytes()).then(|| Self::Other(Arc::from(text)))
+        Some(match text {
+            "INVITE" => Self::Invite,
+            "ACK" => Self::Ack,
+            "BYE" => Self::Bye,
+            "CANCEL" => Self::Cancel,
+            "REGISTER" => Self::Register,
+            "OPTIONS" => Self::Options,
+            "PRACK" => Self::Prack,
+            "UPDATE" => Self::Update,
+            "INFO" => Self::Info,
+            "SUBSCRIBE" => Self::Subscribe,
+            "NOTIFY" => Self::Notify,
+            "REFER" => Self::Refer,
+            "MESSAGE" => Self::Message,
+            "PUBLISH" => Self::Publish,
+            _ if lex::is_token(text.as_bytes()) => Self::Other(Arc::from(text)),
+            _ => return None,
+        })
     }
 
     /// The method as it stands in the request line.
@@ -97,6 +94,23 @@ impl fmt::Display for Method {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KNOWN: [Method; 14] = [
+        Method::Invite,
+        Method::Ack,
+        Method::Bye,
+        Method::Cancel,
+        Method::Register,
+        Method::Options,
+        Method::Prack,
+        Method::Update,
+        Method::Info,
+        Method::Subscribe,
+        Method::Notify,
+        Method::Refer,
+        Method::Message,
+        Method::Publish,
+    ];
 
     #[test]
     fn methods_are_case_sensitive_tokens() {

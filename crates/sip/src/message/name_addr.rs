@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::lex::{self, Params};
-use super::{HeaderError, HeaderName, Uri, UriError};
+use super::{HeaderError, HeaderName, Uri, UriError, scan};
 
 /// `"Display" <uri>;param=value`, or the same without brackets; read in place.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +36,7 @@ impl<'a> NameAddr<'a> {
             let end = lex::quoted_end(text, start)?;
             (Some(&text[start..end]), lex::skip_space(bytes, end))
         } else {
-            let mut at = start;
-            while at < bytes.len() && !matches!(bytes[at], b'<' | b';' | b'"' | b',') {
-                at += 1;
-            }
+            let at = lex::skip_display(bytes, start);
             // A bracket after a semicolon is inside a parameter: `sip:a@b;+sip.instance="<urn:…>"`.
             if bytes.get(at) != Some(&b'<') {
                 return Self::read_without_brackets(text, start, at);
@@ -49,8 +46,8 @@ impl<'a> NameAddr<'a> {
         if bytes.get(open) != Some(&b'<') {
             return None;
         }
-        let length = memchr::memchr(b'>', &bytes[open..])?;
-        Self::with_uri(display, &text[open + 1..open + length], text, open + length + 1)
+        let close = scan::byte(b'>', bytes, open)?;
+        Self::with_uri(display, &text[open + 1..close], text, close + 1)
     }
 
     /// RFC 3261 §20.10: without brackets every parameter is the header field's, and the URI has no comma, `;` or `?`.

@@ -35,8 +35,9 @@ pub(super) fn byte(byte: u8, bytes: &[u8], at: usize) -> Option<usize> {
 /// The index of the first byte from `at` on whose highest bit `mark` sets, or where fewer than eight bytes are left.
 #[inline]
 fn first_marked(bytes: &[u8], mut at: usize, mark: impl Fn(u64) -> u64) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let marked = mark(u64::from_le_bytes(*chunk)) & HIGHS;
+    let (words, _) = bytes.get(at..).unwrap_or(&[]).as_chunks();
+    for word in words {
+        let marked = mark(u64::from_le_bytes(*word)) & HIGHS;
         if marked != 0 {
             return at + (marked.trailing_zeros() / 8) as usize;
         }

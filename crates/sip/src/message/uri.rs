@@ -87,6 +87,10 @@ impl std::error::Error for UriError {}
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets that may surround it.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
+        // Nearly all of them.
+        if let Some(rest) = text.strip_prefix("sip:") {
+            return Self::parse_sip(text, Scheme::Sip, rest);
+        }
         let (scheme, rest) = lex::split_once(text, b':').ok_or(UriError::Scheme)?;
         let scheme = Scheme::parse(scheme).ok_or(UriError::Scheme)?;
         match scheme {
@@ -314,25 +318,15 @@ fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
 
 /// User, password and what follows the `@`, if there is one.
 fn split_user(rest: &str) -> Result<(Option<&str>, Option<&str>, &str), UriError> {
-    let bytes = rest.as_bytes();
-    let plain_end = lex::skip_user(bytes, 0);
-    let end = match bytes.get(plain_end) {
-        Some(b'@') => plain_end,
-        // Without `@` there is no user, and what was passed over is the host.
-        _ => match lex::find(rest, b'@') {
-            Some(end) => end,
-            None => return Ok((None, None, rest)),
-        },
+    let Some((before, rest)) = lex::split_once(rest, b'@') else { return Ok((None, None, rest)) };
+    let (user, password) = match lex::split_once(before, b':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (before, None),
     };
-    let (user, password) = match lex::split_once(&rest[..end], b':') {
-        Some((user, password)) if end != plain_end => (user, Some(password)),
-        _ => (&rest[..end], None),
-    };
-    let checked = end == plain_end;
-    if user.is_empty() || !(checked || lex::is_user(user)) || !password.is_none_or(lex::is_user) {
+    if user.is_empty() || !lex::is_user(user) || !password.is_none_or(lex::is_user) {
         return Err(UriError::User);
     }
-    Ok((Some(user), password, &rest[end + 1..]))
+    Ok((Some(user), password, rest))
 }
 
 /// The host at the beginning of `text`, and where it ends.
