@@ -19,7 +19,7 @@ impl Core {
     /// Passes the ACK on, if it is known where to.
     pub(crate) fn forward_ack(&mut self, now: Instant, flow: Flow, request: &Message) {
         // For an answer of ours that left no transaction: it has the INVITE's branch and the tag that we made of it.
-        if request.to_tag().is_some_and(|tag| tag == self.local_tag(request)) {
+        if request.to_tag().is_some_and(|tag| tag.len() == 16 && tag == self.local_tag(request)) {
             return;
         }
         if self.try_forward_ack(now, flow, request).is_none() {

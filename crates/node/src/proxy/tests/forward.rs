@@ -105,3 +105,13 @@ fn a_contact_that_is_called_directly_keeps_its_own_spelling() {
     let sent = as_alice(&mut node, &request("INVITE", uri, "d", ""));
     assert_eq!(lines(&sent)[1], format!("40002 INVITE {uri} SIP/2.0"));
 }
+
+#[test]
+fn a_phone_that_registered_over_udp_gets_long_requests_over_udp() {
+    // It could not be reached over TCP: the 1300 bytes of RFC 3261 §18.1.1 hold between servers.
+    let mut node = Node::new();
+    let phone = flow(Transport::Udp, 4, "198.51.100.4:40004");
+    node.bind("sip:bob@10.0.0.4", phone, 1000);
+    let sent = node.receive(carol(), &invite(&format!("X-Long: {}\r\n", "x".repeat(3000))));
+    assert!(sent[1].0 == phone && sent[1].1.len() > 3000, "{:?}", lines(&sent));
+}
