@@ -330,6 +330,11 @@ impl Core {
                 return;
             }
         }
+        // Who lets strangers in cannot let them in to others.
+        let open = |user: &str| self.shared.users.get(user).is_some_and(|user| user.open_to_strangers);
+        if context.caller == 0 && !found.iter().all(|binding| open(binding.aor().user())) {
+            return;
+        }
         for binding in found {
             context.targets.add(Target::Binding(binding), &context.branches);
         }

@@ -183,3 +183,14 @@ fn a_phone_that_rings_without_end_fills_no_timer_table() {
     }
     assert!(node.shard.core.timers.len() <= before + 1);
 }
+
+#[test]
+fn a_redirect_lets_no_stranger_in_to_who_is_closed() {
+    let mut node = Node::with(ProxyConfig { recurse: true, ..ProxyConfig::default() });
+    let forwarded = call(&mut node);
+    node.bind(CELL, cell(), 500);
+    node.shard.shared().users.insert(User::new("bob", "biloxi.example", &node.secret));
+    let moved = respond(&forwarded, "302 Moved Temporarily").replace("sip:bob@10.0.0.2:5061;transport=tls", CELL);
+    let sent = node.receive(desk(), &moved);
+    assert_eq!(lines(&sent), [format!("40002 ACK {DESK} SIP/2.0"), "5060 SIP/2.0 302 Moved Temporarily".to_owned()]);
+}
