@@ -129,20 +129,24 @@ impl HeaderName {
         if bytes.is_empty() {
             return Self::Other;
         }
-        let mut slot = hash(bytes);
-        loop {
-            let entry = TABLE[slot];
-            if entry == 0 {
-                return Self::Other;
-            }
-            let index = usize::from(entry - 1);
-            let spelling = if bytes.len() == 1 { COMPACT[index] } else { FULL[index] };
-            // Nearly everyone spells as the RFCs do.
-            if spelling.len() == bytes.len() && (spelling == bytes || spelling.eq_ignore_ascii_case(bytes)) {
-                return Self::ALL[index];
+        // Nearly everyone spells as the RFCs do, and those names are in slots of their own.
+        let slot = hash(bytes);
+        match TABLE[slot].checked_sub(1) {
+            None => Self::Other,
+            Some(index) if FULL[usize::from(index)] == bytes => Self::ALL[usize::from(index)],
+            Some(_) => Self::parse_any_case(bytes, slot),
+        }
+    }
+
+    fn parse_any_case(bytes: &[u8], mut slot: usize) -> Self {
+        while let Some(index) = TABLE[slot].checked_sub(1) {
+            let spellings = if bytes.len() == 1 { &COMPACT } else { &FULL };
+            if spellings[usize::from(index)].eq_ignore_ascii_case(bytes) {
+                return Self::ALL[usize::from(index)];
             }
             slot = (slot + 1) % TABLE_SIZE;
         }
+        Self::Other
     }
 }
 
@@ -204,6 +208,7 @@ const fn insert(table: &mut [u8; TABLE_SIZE], spelling: &[u8], index: usize) {
 
 /// Of the length and three letters in any case; the factors were picked so that no two names share a slot. Not for
 /// tables that a peer can fill: this one is fixed.
+#[inline]
 const fn hash(name: &[u8]) -> usize {
     let length = name.len();
     let (first, middle, last) = (name[0] | 0x20, name[length / 2] | 0x20, name[length - 1] | 0x20);

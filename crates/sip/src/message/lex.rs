@@ -98,8 +98,9 @@ fn all(class: u16, bytes: &[u8]) -> bool {
     skip(class, bytes, 0) == bytes.len()
 }
 
+#[inline]
 pub(crate) fn is_space(byte: u8) -> bool {
-    is(SPACE, byte)
+    byte <= b' ' && is(SPACE, byte)
 }
 
 /// One or more token characters.
@@ -148,12 +149,7 @@ pub(crate) fn trim_start(text: &str) -> &str {
 
 #[inline]
 pub(crate) fn trim_end(text: &str) -> &str {
-    let bytes = text.as_bytes();
-    let mut end = bytes.len();
-    while end > 0 && is_space(bytes[end - 1]) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..space_start(text.as_bytes(), 0)]
 }
 
 /// Where `byte`, an ASCII character, first stands.
@@ -514,10 +510,20 @@ fn skip(class: u16, bytes: &[u8], mut at: usize) -> usize {
 /// The first index from `at` on that belongs to no white space; hardly ever more than one on.
 #[inline]
 pub(crate) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() && is(SPACE, bytes[at]) {
+    while at < bytes.len() && is_space(bytes[at]) {
         at += 1;
     }
     at
+}
+
+/// Where the white space before the end begins, but not before `start`.
+#[inline]
+pub(crate) fn space_start(bytes: &[u8], start: usize) -> usize {
+    let mut end = bytes.len();
+    while end > start && is_space(bytes[end - 1]) {
+        end -= 1;
+    }
+    end
 }
 
 /// The end of what may stand before the bracket of a URI without quotes.

@@ -1,4 +1,4 @@
-//! Finds bytes eight at a time (the lines of a header are too short for a vector search to pay off).
+//! Finds bytes eight and more at a time (the lines of a header are too short for a vector search to pay off).
 //!
 //! The arithmetic is that of "Bit Twiddling Hacks": of the marked bytes of a word the lowest, which stands first in the
 //! text, is always right; those above it need not be, so only the lowest is used.
@@ -11,6 +11,14 @@ const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 pub(super) fn line_break(bytes: &[u8], mut at: usize) -> Option<usize> {
     // Nothing else below CR is common, so that is what to look for.
     const LIMIT: u64 = ONES * (b'\r' as u64 + 1);
+    let (blocks, _) = bytes.get(at..).unwrap_or(&[]).as_chunks::<16>();
+    for block in blocks {
+        // Without an early exit, so that the compiler compares all sixteen at once.
+        if block.iter().fold(false, |any, byte| any | (*byte <= b'\r')) {
+            break;
+        }
+        at += 16;
+    }
     loop {
         at = first_marked(bytes, at, |word| word.wrapping_sub(LIMIT) & !word);
         match bytes.get(at)? {
