@@ -495,10 +495,12 @@ fn skip_escaped(class: u16, bytes: &[u8], mut at: usize) -> usize {
 #[inline]
 fn skip(class: u16, bytes: &[u8], mut at: usize) -> usize {
     // Four at a time as long as all of them are.
-    while let Some([a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk())
-        && CLASS[usize::from(*a)] & CLASS[usize::from(*b)] & CLASS[usize::from(*c)] & CLASS[usize::from(*d)] & class
-            != 0
-    {
+    let (quads, _) = bytes.get(at..).unwrap_or(&[]).as_chunks();
+    for [a, b, c, d] in quads {
+        let common = CLASS[usize::from(*a)] & CLASS[usize::from(*b)] & CLASS[usize::from(*c)] & CLASS[usize::from(*d)];
+        if common & class == 0 {
+            break;
+        }
         at += 4;
     }
     while at < bytes.len() && is(class, bytes[at]) {

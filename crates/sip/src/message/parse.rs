@@ -4,7 +4,6 @@
 //! [`content_length`], so that they cannot disagree about where a message ends.
 
 use std::fmt;
-use std::ops::Range;
 
 use super::build::RequestBuilder;
 use super::{CSeq, Field, FirstFields, HeaderName, Limits, Message, Method, Start, StatusCode, lex, scan};
@@ -112,11 +111,11 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
     if bytes.len() > limits.max_message {
         return Err(ParseErrorKind::MessageTooLarge);
     }
-    let start_line = next_line(bytes, 0)?;
-    if start_line.len() > limits.max_line {
+    let start_line = line_end(bytes, 0)?;
+    if start_line > limits.max_line {
         return Err(ParseErrorKind::StartLineTooLong);
     }
-    let mut at = start_line.end + 2;
+    let mut at = start_line + 2;
     let mut fields: Vec<Field> = Vec::with_capacity(24);
     let mut length = None;
     let (mut first, mut last) = (FirstFields::default(), FirstFields::default());
@@ -152,7 +151,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
         return Err(ParseErrorKind::ContentLength);
     }
     let head = std::str::from_utf8(head).map_err(|_| ParseErrorKind::NotUtf8)?;
-    let start = read_start_line(&head[start_line])?;
+    let start = read_start_line(&head[..start_line])?;
     Ok(Message { head: head.to_owned(), start, first, fields, body: body.into() })
 }
 
@@ -190,53 +189,62 @@ fn is_our_version(text: &str) -> bool {
     text.eq_ignore_ascii_case("SIP/2.0")
 }
 
-/// The line at `at` without its CRLF.
-#[inline]
-pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Range<usize>, ParseErrorKind> {
+/// Where the line at `at` ends: before its CRLF.
+#[inline(always)]
+fn line_end(bytes: &[u8], at: usize) -> Result<usize, ParseErrorKind> {
     let end = scan::line_break(bytes, at).ok_or(ParseErrorKind::Unfinished)?;
-    match (bytes[end], bytes.get(end + 1)) {
-        (b'\r', Some(b'\n')) => Ok(at..end),
-        (b'\r', None) => Err(ParseErrorKind::Unfinished),
+    match bytes[end..] {
+        [b'\r', b'\n', ..] => Ok(end),
+        [b'\r'] => Err(ParseErrorKind::Unfinished),
         _ => Err(ParseErrorKind::LineBreak),
     }
 }
 
-/// The header field at `at` with its folded lines; `None` if the blank line stands there.
+/// Where the lines end that continue the one that ends at `end`.
+#[cold]
+fn folded_end(bytes: &[u8], mut end: usize) -> Result<usize, ParseErrorKind> {
+    while let Some(b' ' | b'\t') = bytes.get(end + 2) {
+        end = line_end(bytes, end + 2)?;
+    }
+    Ok(end)
+}
+
+/// The header field at `start` with its folded lines; `None` if the blank line stands there.
 ///
 /// Half of what reading a message costs; inlined, since its result would go through memory otherwise.
 #[inline(always)]
-pub(crate) fn next_field(bytes: &[u8], at: usize) -> Result<Option<Field>, ParseErrorKind> {
-    let mut line = next_line(bytes, at)?;
-    if line.is_empty() {
+pub(crate) fn next_field(bytes: &[u8], start: usize) -> Result<Option<Field>, ParseErrorKind> {
+    let mut end = line_end(bytes, start)?;
+    if end == start {
         return Ok(None);
     }
-    let start = line.start;
     // RFC 3261 §7.3.1: a line that begins with white space continues the one before it.
-    while let Some(b' ' | b'\t') = bytes.get(line.end + 2) {
-        line = next_line(bytes, line.end + 2)?;
+    if let Some(b' ' | b'\t') = bytes.get(end + 2) {
+        end = folded_end(bytes, end)?;
     }
-    let text = &bytes[..line.end];
-    let colon = scan::byte(b':', text, start).ok_or(ParseErrorKind::HeaderLine)?;
+    let text = &bytes[start..end];
+    let colon = scan::byte(b':', text, 0).ok_or(ParseErrorKind::HeaderLine)?;
+    let (mut name, value) = text.split_at(colon);
     // HCOLON = *( SP / HTAB ) ":" SWS
-    let mut name_end = colon;
-    while name_end > start && matches!(text[name_end - 1], b' ' | b'\t') {
-        name_end -= 1;
+    while let [shorter @ .., b' ' | b'\t'] = name {
+        name = shorter;
     }
-    let name = HeaderName::parse_bytes(&text[start..name_end]);
+    let name_length = name.len();
+    let name = HeaderName::parse_bytes(name);
     // The names that we know are tokens.
-    if name == HeaderName::Other && !lex::is_token(&text[start..name_end]) {
+    if name == HeaderName::Other && !lex::is_token(&text[..name_length]) {
         return Err(ParseErrorKind::HeaderLine);
     }
-    let value_start = lex::skip_space(text, colon + 1);
-    let value_end = lex::space_start(text, value_start);
+    let value_start = lex::skip_space(value, 1);
+    let value_end = lex::space_start(value, value_start);
     Ok(Some(Field {
         name,
         next: 0,
         start: start as u32,
-        name_end: name_end as u32,
-        value_start: value_start as u32,
-        value_end: value_end as u32,
-        end: (line.end + 2) as u32,
+        name_end: (start + name_length) as u32,
+        value_start: (start + colon + value_start) as u32,
+        value_end: (start + colon + value_end) as u32,
+        end: (end + 2) as u32,
     }))
 }
 

@@ -20,7 +20,15 @@ pub(super) fn line_break(bytes: &[u8], mut at: usize) -> Option<usize> {
         at += 16;
     }
     loop {
-        at = first_marked(bytes, at, |word| word.wrapping_sub(LIMIT) & !word);
+        if let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+            let word = u64::from_le_bytes(*word);
+            let marked = word.wrapping_sub(LIMIT) & !word & HIGHS;
+            if marked == 0 {
+                at += 8;
+                continue;
+            }
+            at += (marked.trailing_zeros() / 8) as usize;
+        }
         match bytes.get(at)? {
             b'\r' | b'\n' => return Some(at),
             _ => at += 1,
@@ -32,26 +40,25 @@ pub(super) fn line_break(bytes: &[u8], mut at: usize) -> Option<usize> {
 #[inline]
 pub(super) fn byte(byte: u8, bytes: &[u8], at: usize) -> Option<usize> {
     let pattern = ONES * u64::from(byte);
-    let mut at = first_marked(bytes, at, |word| (word ^ pattern).wrapping_sub(ONES) & !(word ^ pattern));
-    // What is left after the last whole word.
-    while *bytes.get(at)? != byte {
-        at += 1;
-    }
-    Some(at)
-}
-
-/// The index of the first byte from `at` on whose highest bit `mark` sets, or where fewer than eight bytes are left.
-#[inline]
-fn first_marked(bytes: &[u8], mut at: usize, mark: impl Fn(u64) -> u64) -> usize {
-    let (words, _) = bytes.get(at..).unwrap_or(&[]).as_chunks();
-    for word in words {
-        let marked = mark(u64::from_le_bytes(*word)) & HIGHS;
+    let rest = bytes.get(at..)?;
+    let mark = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word) ^ pattern;
+        word.wrapping_sub(ONES) & !word & HIGHS
+    };
+    let first = |marked: u64| (marked.trailing_zeros() / 8) as usize;
+    let (words, tail) = rest.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let marked = mark(word);
         if marked != 0 {
-            return at + (marked.trailing_zeros() / 8) as usize;
+            return Some(at + index * 8 + first(marked));
         }
-        at += 8;
     }
-    at
+    // What is left after the last whole word, together with bytes that were looked at already.
+    let Some(last) = rest.last_chunk() else {
+        return tail.iter().position(|candidate| *candidate == byte).map(|length| at + length);
+    };
+    let marked = mark(last);
+    (marked != 0).then(|| bytes.len() - 8 + first(marked))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::lex;
+use super::{lex, scan};
 
 /// A URI, read in place.
 #[derive(Clone, Copy, Debug)]
@@ -100,9 +100,17 @@ impl<'a> Uri<'a> {
         }
     }
 
-    /// One walk from left to right; only a user part with escapes or a password is looked at twice.
-    fn parse_sip(text: &'a str, scheme: Scheme<'a>, rest: &'a str) -> Result<Self, UriError> {
-        let (user, password, rest) = split_user(rest)?;
+    /// One walk from left to right; only a user part that could be no host is looked at twice.
+    fn parse_sip(text: &'a str, scheme: Scheme<'a>, mut rest: &'a str) -> Result<Self, UriError> {
+        let (mut user, mut password) = (None, None);
+        let plain = lex::skip_host(rest.as_bytes(), 0);
+        if plain > 0 && rest.as_bytes().get(plain) == Some(&b'@') {
+            user = Some(&rest[..plain]);
+            rest = &rest[plain + 1..];
+        } else if let Some(length) = scan::byte(b'@', &rest.as_bytes()[plain..], 0) {
+            (user, password) = split_user(&rest[..plain + length])?;
+            rest = &rest[plain + length + 1..];
+        }
         let bytes = rest.as_bytes();
         let (host, host_end) = read_host(rest)?;
         let (port, port_end) = match bytes.get(host_end) {
@@ -316,20 +324,20 @@ fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
     format!("{prefix}::{v4}").parse().ok()
 }
 
-/// User, password and what follows the `@`, if there is one.
-fn split_user(rest: &str) -> Result<(Option<&str>, Option<&str>, &str), UriError> {
-    let Some((before, rest)) = lex::split_once(rest, b'@') else { return Ok((None, None, rest)) };
-    let (user, password) = match lex::split_once(before, b':') {
+/// User and password, from what stands before the `@`.
+fn split_user(text: &str) -> Result<(Option<&str>, Option<&str>), UriError> {
+    let (user, password) = match lex::split_once(text, b':') {
         Some((user, password)) => (user, Some(password)),
-        None => (before, None),
+        None => (text, None),
     };
     if user.is_empty() || !lex::is_user(user) || !password.is_none_or(lex::is_user) {
         return Err(UriError::User);
     }
-    Ok((Some(user), password, rest))
+    Ok((Some(user), password))
 }
 
 /// The host at the beginning of `text`, and where it ends.
+#[inline]
 pub(super) fn read_host(text: &str) -> Result<(Host<'_>, usize), UriError> {
     let bytes = text.as_bytes();
     if bytes.first() == Some(&b'[') {
@@ -357,6 +365,7 @@ pub struct UriParams<'a> {
 
 impl<'a> UriParams<'a> {
     /// Where the parameters end that begin at `at`: the index of the first byte that cannot belong to them.
+    #[inline]
     fn end(text: &str, mut at: usize) -> Result<usize, UriError> {
         let bytes = text.as_bytes();
         while bytes.get(at) == Some(&b';') {

@@ -34,17 +34,8 @@ impl<'a> Via<'a> {
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
     pub(super) fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
-        let mut at = lex::skip_space(bytes, 0);
-        // sent-protocol = protocol-name SLASH protocol-version SLASH transport; SLASH allows white space around it. Any
-        // token may name protocol and version: a request of another version is refused by its first line (505).
-        for _ in 0..2 {
-            let end = lex::skip_token(bytes, at);
-            let slash = lex::skip_space(bytes, end);
-            if end == at || bytes.get(slash) != Some(&b'/') {
-                return None;
-            }
-            at = lex::skip_space(bytes, slash + 1);
-        }
+        // The way in which nearly everyone writes it.
+        let at = if bytes.starts_with(b"SIP/2.0/") { lex::skip_space(bytes, 8) } else { skip_protocol(bytes)? };
         let transport_end = lex::skip_token(bytes, at);
         let transport = &text[at..transport_end];
         let start = lex::skip_space(bytes, transport_end);
@@ -102,6 +93,21 @@ impl<'a> Via<'a> {
     pub fn ttl(&self) -> Option<u8> {
         self.params.value("ttl")?.parse().ok()
     }
+}
+
+/// sent-protocol = protocol-name SLASH protocol-version SLASH transport; SLASH allows white space around it. Any token
+/// may name protocol and version: a request of another version is refused by its first line (505).
+fn skip_protocol(bytes: &[u8]) -> Option<usize> {
+    let mut at = lex::skip_space(bytes, 0);
+    for _ in 0..2 {
+        let end = lex::skip_token(bytes, at);
+        let slash = lex::skip_space(bytes, end);
+        if end == at || bytes.get(slash) != Some(&b'/') {
+            return None;
+        }
+        at = lex::skip_space(bytes, slash + 1);
+    }
+    Some(at)
 }
 
 #[cfg(test)]
