@@ -11,8 +11,8 @@
 
 use std::fmt;
 
-use crate::message::parse::{content_length, next_field, salvage, skip_broken};
-use crate::message::{HeaderName, Limits, Message, ParseErrorKind, ResponseBuilder, StatusCode, Via};
+use crate::message::parse::{content_length, field_end, next_field, salvage};
+use crate::message::{HeaderName, Limits, Message, ResponseBuilder, StatusCode, Via};
 
 /// What the bytes of a peer turned out to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -321,17 +321,18 @@ fn declared_length(head: &[u8]) -> Result<Option<usize>, FramingError> {
     let mut at = memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1);
     let mut declared = None;
     loop {
-        let field = match next_field(head, at) {
-            Ok(Some(field)) => field,
-            Ok(None) => return Ok(declared),
-            // A line that is no header field moves no boundary: the parser refuses the message, the stream goes on.
-            Err(ParseErrorKind::HeaderLine) => {
-                at = skip_broken(head, at).ok_or(FramingError::BadHeader)?;
-                continue;
-            }
-            Err(_) => return Err(FramingError::BadHeader),
-        };
-        at = field.end as usize;
+        let line = at;
+        let end = field_end(head, line).map_err(|_| FramingError::BadHeader)?;
+        if end == line + 2 {
+            return Ok(declared);
+        }
+        at = end;
+        // Only what may be a Content-Length is looked at. A line that is no header field moves no boundary: the parser
+        // refuses the message, the stream goes on.
+        if !matches!(head[line], b'C' | b'c' | b'L' | b'l') {
+            continue;
+        }
+        let Ok(Some(field)) = next_field(head, line) else { continue };
         if field.name == HeaderName::ContentLength {
             let length = content_length(&head[field.value()]).map_err(|_| FramingError::BadContentLength)?;
             if declared.is_some_and(|declared| declared != length) {

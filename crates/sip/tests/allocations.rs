@@ -28,6 +28,15 @@ fn reading_a_message_with_all_its_routing_costs_three_allocations() {
 }
 
 #[test]
+fn writing_down_where_a_request_came_from_costs_one_allocation() {
+    let mut message = Message::parse(INVITE, &Limits::default()).unwrap();
+    let source: std::net::SocketAddr = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().unwrap();
+    let (count, ()) = allocations(|| message.stamp_source(source));
+    assert_eq!(count, 1, "the new Via; the message has room for it");
+    assert_eq!(message.via().unwrap().received(), Some(source.ip()));
+}
+
+#[test]
 fn forwarding_costs_four_allocations() {
     let message = Message::parse(INVITE, &Limits::default()).unwrap();
     let mut out = Vec::with_capacity(4096);

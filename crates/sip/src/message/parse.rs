@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::build::RequestBuilder;
+use super::stamp::STAMP;
 use super::{CSeq, Field, FirstFields, HeaderName, Limits, Message, Method, Start, StatusCode, lex, scan};
 
 /// A message that could not be parsed. The peer's fault.
@@ -150,9 +151,12 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
     if length.is_some_and(|length| length != body.len()) {
         return Err(ParseErrorKind::ContentLength);
     }
-    let head = std::str::from_utf8(head).map_err(|_| ParseErrorKind::NotUtf8)?;
-    let start = read_start_line(&head[..start_line])?;
-    Ok(Message { head: head.to_owned(), start, first, fields, body: body.into() })
+    let text = std::str::from_utf8(head).map_err(|_| ParseErrorKind::NotUtf8)?;
+    let start = read_start_line(&text[..start_line])?;
+    // A request will say where it came from.
+    let mut head = String::with_capacity(text.len() + if matches!(start, Start::Request { .. }) { STAMP } else { 0 });
+    head.push_str(text);
+    Ok(Message { head, start, first, fields, body: body.into() })
 }
 
 /// `Method SP Request-URI SP SIP-Version` or `SIP-Version SP Status-Code SP Reason-Phrase`; single spaces, RFC 3261 §7.1.
@@ -200,6 +204,15 @@ fn line_end(bytes: &[u8], at: usize) -> Result<usize, ParseErrorKind> {
     }
 }
 
+/// Where the header field at `start` ends with its folded lines: after their CRLF. The blank line ends after two bytes.
+#[inline(always)]
+pub(crate) fn field_end(bytes: &[u8], start: usize) -> Result<usize, ParseErrorKind> {
+    let end = line_end(bytes, start)?;
+    // RFC 3261 §7.3.1: a line that begins with white space continues the one before it.
+    let folded = end > start && matches!(bytes.get(end + 2), Some(b' ' | b'\t'));
+    Ok(if folded { folded_end(bytes, end)? } else { end } + 2)
+}
+
 /// Where the lines end that continue the one that ends at `end`.
 #[cold]
 fn folded_end(bytes: &[u8], mut end: usize) -> Result<usize, ParseErrorKind> {
@@ -214,15 +227,11 @@ fn folded_end(bytes: &[u8], mut end: usize) -> Result<usize, ParseErrorKind> {
 /// Half of what reading a message costs; inlined, since its result would go through memory otherwise.
 #[inline(always)]
 pub(crate) fn next_field(bytes: &[u8], start: usize) -> Result<Option<Field>, ParseErrorKind> {
-    let mut end = line_end(bytes, start)?;
-    if end == start {
+    let end = field_end(bytes, start)?;
+    if end == start + 2 {
         return Ok(None);
     }
-    // RFC 3261 §7.3.1: a line that begins with white space continues the one before it.
-    if let Some(b' ' | b'\t') = bytes.get(end + 2) {
-        end = folded_end(bytes, end)?;
-    }
-    let text = &bytes[start..end];
+    let text = &bytes[start..end - 2];
     let colon = scan::byte(b':', text, 0).ok_or(ParseErrorKind::HeaderLine)?;
     let (mut name, value) = text.split_at(colon);
     // HCOLON = *( SP / HTAB ) ":" SWS
@@ -244,7 +253,7 @@ pub(crate) fn next_field(bytes: &[u8], start: usize) -> Result<Option<Field>, Pa
         name_end: (start + name_length) as u32,
         value_start: (start + colon + value_start) as u32,
         value_end: (start + colon + value_end) as u32,
-        end: (end + 2) as u32,
+        end: end as u32,
     }))
 }
 
@@ -293,7 +302,7 @@ pub(crate) fn salvage(bytes: &[u8], limits: &Limits) -> Option<Message> {
 }
 
 /// The line after the broken one at `at` and after those that continue it.
-pub(crate) fn skip_broken(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn skip_broken(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += memchr::memchr(b'\n', bytes.get(at..)?)? + 1;
         if !matches!(bytes.get(at), Some(b' ' | b'\t')) {

@@ -1,6 +1,7 @@
 //! Writing down where a request came from: `received` and `rport` in the top Via (RFC 3261 §18.2.1, RFC 3581 §4).
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::Write;
+use std::net::SocketAddr;
 
 use super::{HeaderName, Message, lex};
 
@@ -8,7 +9,7 @@ impl Message {
     /// Adds `received` if the top Via's host is not `source`'s address or if it asks for `rport`, and answers `rport`.
     /// What the peer wrote there itself is replaced. Does nothing if there is no Via that can be read.
     pub fn stamp_source(&mut self, source: SocketAddr) {
-        let Some(index) = self.fields.iter().position(|field| field.name == HeaderName::Via) else { return };
+        let Some(index) = self.first.get(HeaderName::Via) else { return };
         let field = self.fields[index];
         let list = &self.head[field.value()];
         let element = lex::trim_end(&list[..lex::element_end(list)]);
@@ -19,7 +20,8 @@ impl Message {
         if host_matches && !asked && via.received().is_none() && via.param("received").is_none() {
             return;
         }
-        let mut stamped = element[..element.len() - via.params.as_str().len()].to_owned();
+        let mut stamped = String::with_capacity(element.len() + STAMP);
+        stamped.push_str(&element[..element.len() - via.params.as_str().len()]);
         let mut answered = false;
         for (name, value) in via.params.iter() {
             if name.eq_ignore_ascii_case("received") || (name.eq_ignore_ascii_case("rport") && answered) {
@@ -29,7 +31,7 @@ impl Message {
             stamped.push_str(name);
             if name.eq_ignore_ascii_case("rport") {
                 answered = true;
-                stamped.push_str(&format!("={}", source.port()));
+                let _infallible = write!(stamped, "={}", source.port());
             } else if let Some(value) = value {
                 stamped.push('=');
                 stamped.push_str(value);
@@ -37,7 +39,8 @@ impl Message {
         }
         if asked || !host_matches {
             // RFC 3581 §4: with rport, received stands there even if it says the same as sent-by.
-            stamped.push_str(&received(address));
+            // RFC 3261 §25.1 writes IPv6 here without brackets.
+            let _infallible = write!(stamped, ";received={address}");
         }
         let start = field.value_start as usize;
         self.splice(index, start, element.len(), &stamped);
@@ -60,10 +63,8 @@ impl Message {
     }
 }
 
-/// RFC 3261 §25.1 writes IPv6 here without brackets.
-fn received(address: IpAddr) -> String {
-    format!(";received={address}")
-}
+/// Room for what a stamp adds: `;received=` with the longest address, `=` with the longest port.
+pub(super) const STAMP: usize = 64;
 
 #[cfg(test)]
 mod tests {
