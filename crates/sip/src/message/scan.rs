@@ -9,31 +9,36 @@ const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 /// The index of the first CR or LF from `at` on.
 #[inline]
 pub(super) fn line_break(bytes: &[u8], mut at: usize) -> Option<usize> {
-    // Nothing else below CR is common, so that is what to look for.
-    const LIMIT: u64 = ONES * (b'\r' as u64 + 1);
-    let (blocks, _) = bytes.get(at..).unwrap_or(&[]).as_chunks::<16>();
-    for block in blocks {
-        // Without an early exit, so that the compiler compares all sixteen at once.
-        if block.iter().fold(false, |any, byte| any | (*byte <= b'\r')) {
-            break;
-        }
-        at += 16;
-    }
     loop {
-        if let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let word = u64::from_le_bytes(*word);
-            let marked = word.wrapping_sub(LIMIT) & !word & HIGHS;
-            if marked == 0 {
-                at += 8;
-                continue;
-            }
-            at += (marked.trailing_zeros() / 8) as usize;
-        }
-        match bytes.get(at)? {
+        at = up_to_cr(bytes, at)?;
+        // Nothing else below CR is common.
+        match bytes[at] {
             b'\r' | b'\n' => return Some(at),
             _ => at += 1,
         }
     }
+}
+
+/// The index of the first byte from `at` on that is CR or less.
+#[inline]
+fn up_to_cr(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const LIMIT: u64 = ONES * (b'\r' as u64 + 1);
+    let (blocks, tail) = bytes.get(at..)?.as_chunks::<16>();
+    for block in blocks {
+        // Without an early exit, so that the compiler compares all sixteen at once.
+        if block.iter().fold(false, |any, byte| any | (*byte <= b'\r')) {
+            for half in block.as_chunks().0 {
+                let word = u64::from_le_bytes(*half);
+                let marked = word.wrapping_sub(LIMIT) & !word & HIGHS;
+                if marked != 0 {
+                    return Some(at + first(marked));
+                }
+                at += 8;
+            }
+        }
+        at += 16;
+    }
+    tail.iter().position(|byte| *byte <= b'\r').map(|length| at + length)
 }
 
 /// The index of the first `byte` from `at` on.
@@ -45,7 +50,6 @@ pub(super) fn byte(byte: u8, bytes: &[u8], at: usize) -> Option<usize> {
         let word = u64::from_le_bytes(*word) ^ pattern;
         word.wrapping_sub(ONES) & !word & HIGHS
     };
-    let first = |marked: u64| (marked.trailing_zeros() / 8) as usize;
     let (words, tail) = rest.as_chunks();
     for (index, word) in words.iter().enumerate() {
         let marked = mark(word);
@@ -59,6 +63,12 @@ pub(super) fn byte(byte: u8, bytes: &[u8], at: usize) -> Option<usize> {
     };
     let marked = mark(last);
     (marked != 0).then(|| bytes.len() - 8 + first(marked))
+}
+
+/// The number of bytes before the first marked one.
+#[inline]
+fn first(marked: u64) -> usize {
+    (marked.trailing_zeros() / 8) as usize
 }
 
 #[cfg(test)]
