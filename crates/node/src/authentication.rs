@@ -7,7 +7,11 @@
 //! ACK and CANCEL are never challenged (RFC 3261 §22.1): they are not verified at all, and the verdict says so. A user
 //! who does not exist is verified in the same steps as one who does, against a secret that nobody knows: neither the
 //! answer nor its time tells which.
+//!
+//! Over datagrams a nonce is bound to the source it was sent to, since the source of a datagram proves nothing: who
+//! shows no nonce that reached that source is not judged, and does not count as having failed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use farspeak_sansio::{Flow, Instant, Transport};
@@ -17,7 +21,7 @@ use farspeak_sip::message::{HeaderName, Host, Message, Method, NameAddr, StatusC
 use crate::answer::Answer;
 use crate::domain::Domain;
 use crate::policy::{self, Originator};
-use crate::throttle::{Gate, Throttle};
+use crate::throttle::{Gate, Throttle, source_of};
 use crate::users::{ANONYMOUS, User, Users};
 
 /// How users prove who they are.
@@ -131,7 +135,9 @@ impl Authenticator<'_> {
             return Checked::Verdict(self.believe(flow, request, role));
         }
         let claims = self.claims(request, role);
-        match self.throttle.admit(now, flow, !claims.is_empty()) {
+        let judged =
+            flow.transport.is_reliable() || claims.iter().flatten().any(|claim| !self.is_unproven(now, flow, claim));
+        match self.throttle.admit(now, flow, judged && !claims.is_empty()) {
             Gate::Open => {}
             Gate::Closed => return Checked::CutOff,
             Gate::Slow { retry_after } => {
@@ -142,8 +148,8 @@ impl Authenticator<'_> {
         let verdict = self.verify(now, flow, request, &claims);
         match &verdict {
             Verdict::Valid(_) => self.throttle.succeeded(now, flow),
-            Verdict::Wrong => self.throttle.failed(now, flow),
-            Verdict::Absent | Verdict::Stale => {}
+            Verdict::Wrong if judged => self.throttle.failed(now, flow),
+            Verdict::Wrong | Verdict::Absent | Verdict::Stale => {}
         }
         Checked::Verdict(verdict)
     }
@@ -151,7 +157,7 @@ impl Authenticator<'_> {
     /// The 401 or 407: one challenge per algorithm, the strongest first (RFC 8760 §2.4), all alike for everybody.
     pub fn challenge(&self, now: Instant, flow: &Flow, request: &Message, role: Role, stale: bool) -> Answer {
         let mut answer = Answer::new(role.status());
-        let nonce = self.nonces.issue(now);
+        let nonce = self.nonces.issue_to(now, Bound::to(flow).as_bytes());
         for algorithm in self.offers(flow, request) {
             let challenge = Challenge { realm: self.users.realm(), nonce: &nonce, algorithm: *algorithm, stale };
             answer = answer.with(role.challenge_header(), challenge.to_string());
@@ -212,8 +218,14 @@ impl Authenticator<'_> {
         request: &Message,
         claims: &[Result<Credentials<'_>, DigestError>],
     ) -> Verdict {
-        let mut best = Verdict::Absent;
+        let (mut best, mut unproven) = (Verdict::Absent, false);
         for claim in claims {
+            if let Ok(claim) = claim
+                && self.is_unproven(now, flow, claim)
+            {
+                unproven = true;
+                continue;
+            }
             let verdict = claim.as_ref().map_or(Verdict::Wrong, |it| self.verify_one(now, flow, request, it));
             match verdict {
                 Verdict::Valid(_) => return verdict,
@@ -222,7 +234,16 @@ impl Authenticator<'_> {
                 Verdict::Wrong | Verdict::Absent => {}
             }
         }
-        best
+        // RFC 7616 §3.3: the nonce is not valid, so `stale` it is. Phones that know the secret come back by themselves.
+        if unproven && best == Verdict::Absent { Verdict::Stale } else { best }
+    }
+
+    /// Whether the nonce may have been sent elsewhere, where that matters. Such credentials are not looked at: nobody
+    /// learns from the answer whether a guess is right that does not count as one.
+    fn is_unproven(&self, now: Instant, flow: &Flow, credentials: &Credentials<'_>) -> bool {
+        let bound = Bound::to(flow);
+        !flow.transport.is_reliable()
+            && self.nonces.check_from(now, &credentials.nonce, bound.as_bytes()) == NonceCheck::Foreign
     }
 
     fn verify_one(&self, now: Instant, flow: &Flow, request: &Message, credentials: &Credentials<'_>) -> Verdict {
@@ -241,8 +262,11 @@ impl Authenticator<'_> {
         if !(proved & exists) {
             return Verdict::Wrong;
         }
-        match self.nonces.check(now, &credentials.nonce) {
-            NonceCheck::Current if self.nonces.accept(now, &credentials.nonce, count).is_ok() => Verdict::Valid(user),
+        let (nonce, bound) = (&credentials.nonce, Bound::to(flow));
+        match self.nonces.check_from(now, nonce, bound.as_bytes()) {
+            NonceCheck::Current if self.nonces.accept_from(now, nonce, count, bound.as_bytes()).is_ok() => {
+                Verdict::Valid(user)
+            }
             NonceCheck::Current | NonceCheck::Expired | NonceCheck::Foreign => Verdict::Stale,
         }
     }
@@ -281,6 +305,22 @@ impl Authenticator<'_> {
             return &[Algorithm::Md5];
         }
         &[Algorithm::Sha256, Algorithm::Md5]
+    }
+}
+
+/// What a nonce is bound to: over datagrams the source, elsewhere nothing (a handshake has proved the source).
+struct Bound(Option<[u8; 16]>);
+
+impl Bound {
+    fn to(flow: &Flow) -> Self {
+        Self((!flow.transport.is_reliable()).then(|| match source_of(flow.remote.ip()) {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        }))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |bytes| &bytes[..])
     }
 }
 

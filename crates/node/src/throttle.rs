@@ -1,7 +1,8 @@
 //! Slows down, then cuts off, a source that guesses secrets or floods; it heals by itself.
 //!
 //! Counted per source prefix (IPv4 /32, IPv6 /64), never per user: whoever could make a user's failures count could lock
-//! that user out. A flow that has authenticated is spared, so that one bad phone, or an attacker inside, does not cost an
+//! that user out. Nor does a failure count over datagrams unless its nonce was issued to that very source: anybody can
+//! write any source into a datagram. A flow that has authenticated is spared, so that one bad phone, or an attacker inside, does not cost an
 //! office behind one NAT its telephones.
 //!
 //! The shard asks [`Throttle::admit`] before it looks at credentials, and tells [`Throttle::failed`] and
@@ -192,6 +193,11 @@ impl Throttle {
     fn stripe_bound(&self) -> usize {
         (self.config.max_prefixes / STRIPES / 2).max(1)
     }
+}
+
+/// The source that an address belongs to: a host of IPv4, or what one subscriber gets of IPv6 (its first address).
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
+    Prefix::of(address).0
 }
 
 /// A host of IPv4, or what one subscriber gets of IPv6.

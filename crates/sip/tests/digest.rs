@@ -323,6 +323,19 @@ fn table_of_used_nonces_is_bounded_and_forgetting_lets_no_replay_pass() {
 }
 
 #[test]
+fn a_bound_nonce_is_foreign_anywhere_else() {
+    let nonces = Nonces::new([1; 32], NonceConfig::default());
+    let nonce = nonces.issue_to(at(0), b"here");
+    assert_eq!(nonces.check_from(at(1), &nonce, b"here"), NonceCheck::Current);
+    for elsewhere in [&b"there"[..], b"her", b""] {
+        assert_eq!(nonces.check_from(at(1), &nonce, elsewhere), NonceCheck::Foreign);
+        assert_eq!(nonces.accept_from(at(1), &nonce, 1, elsewhere), Err(NonceRefusal::Foreign));
+    }
+    assert_eq!(nonces.check_from(at(1), &nonces.issue(at(0)), b"here"), NonceCheck::Foreign);
+    assert_eq!(nonces.accept_from(at(1), &nonce, 1, b"here"), Ok(()));
+}
+
+#[test]
 fn used_nonces_are_forgotten_when_they_can_no_longer_be_replayed() {
     let nonces = Nonces::new([1; 32], NonceConfig::default());
     for second in 0..64 {

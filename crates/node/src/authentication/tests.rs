@@ -349,6 +349,47 @@ fn guessing_is_slowed_down_then_cut_off() {
 }
 
 #[test]
+fn forged_datagrams_cannot_lock_out_whom_they_name_as_their_source() {
+    let mut world = World::new();
+    world.flow.transport = Transport::Udp;
+    let victim = world.flow;
+    let forger = Flow { remote: "198.51.100.66:5060".parse().unwrap(), ..victim };
+    let nonce_for = |flow: &Flow| {
+        let answer = world.authenticator().challenge(world.now, flow, &register(""), Role::Registrar, false);
+        Challenge::parse(&answer.headers[0].1).unwrap().nonce.into_owned()
+    };
+    let guess = |secret: &str, nonce: &str, nc: u32| {
+        register(&world.answer_with(Algorithm::Sha256, "alice", secret, nonce, "REGISTER", "sip:example.org", nc))
+    };
+    let check = |request: &Message| world.authenticator().check(world.now, &victim, request, Role::Registrar);
+    // Nonces that never went to the victim prove nothing: the guess is not judged, right or wrong, and does not count.
+    let (own, made_up, stream) = (nonce_for(&forger), "0123456789".to_owned(), world.nonce());
+    for nonce in [own, made_up, stream] {
+        for nc in 1..50 {
+            let secret = if nc == 7 { world.secret.reveal() } else { "300" };
+            assert_eq!(check(&guess(secret, &nonce, nc)), Checked::Verdict(Verdict::Stale));
+        }
+    }
+    for _ in 0..50 {
+        assert_eq!(check(&register("Digest x")), Checked::Verdict(Verdict::Wrong));
+    }
+    // The victim still gets in, from any port; one who guesses from there himself is stopped all the same.
+    let nonce = nonce_for(&victim);
+    assert!(matches!(check(&guess(world.secret.reveal(), &nonce, 1)), Checked::Verdict(Verdict::Valid(_))));
+    let guesses = (0..50).map(|nc| check(&guess("300", &nonce, nc)));
+    assert_eq!(guesses.filter(|it| *it == Checked::Verdict(Verdict::Wrong)).count(), 11);
+    // A foreign nonce beside a guess hides nothing.
+    world.now += Duration::from_secs(7200);
+    let nonce = world.nonces.issue_to(world.now, Bound::to(&victim).as_bytes());
+    let both = |nonce: &str| {
+        let [wrong, foreign] = [nonce, "0123456789"]
+            .map(|it| world.answer_with(Algorithm::Sha256, "alice", "300", it, "REGISTER", "sip:example.org", 1));
+        register(&format!("{wrong}\r\nAuthorization: {foreign}"))
+    };
+    assert_eq!(world.check(&both(&nonce)), Verdict::Wrong);
+}
+
+#[test]
 fn from_tells_who_speaks() {
     let world = World::new();
     let alice = world.users.get("alice");

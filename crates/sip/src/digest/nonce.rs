@@ -85,10 +85,17 @@ impl Nonces {
 
     /// A nonce, good from `now` on: 56 hexadecimal digits, all different.
     pub fn issue(&self, now: Instant) -> String {
+        self.issue_to(now, &[])
+    }
+
+    /// A nonce that is ours only together with `bound`: whoever shows it there has received it there.
+    ///
+    /// `bound` may be any bytes, such as the address that it is sent to; it goes into the MAC (RFC 7616 §3.3).
+    pub fn issue_to(&self, now: Instant, bound: &[u8]) -> String {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let issued = Issued { at: now, number };
         let mut text = String::with_capacity(NONCE_LEN);
-        for byte in issued.head().iter().chain(&self.tag(&issued)) {
+        for byte in issued.head().iter().chain(&self.tag(&issued, bound)) {
             text.push(char::from(HEX[usize::from(byte >> 4)]));
             text.push(char::from(HEX[usize::from(byte & 15)]));
         }
@@ -97,7 +104,12 @@ impl Nonces {
 
     /// What the nonce is worth. Changes nothing.
     pub fn check(&self, now: Instant, nonce: &str) -> NonceCheck {
-        match self.open(nonce) {
+        self.check_from(now, nonce, &[])
+    }
+
+    /// As [`Nonces::check`], for what [`Nonces::issue_to`] bound: with anything else beside it, it is foreign.
+    pub fn check_from(&self, now: Instant, nonce: &str, bound: &[u8]) -> NonceCheck {
+        match self.open(nonce, bound) {
             None => NonceCheck::Foreign,
             Some(issued) if self.is_expired(now, &issued) => NonceCheck::Expired,
             Some(_) => NonceCheck::Current,
@@ -106,7 +118,12 @@ impl Nonces {
 
     /// Takes the count `nc` of a request **whose response has been verified**. Each count is good once.
     pub fn accept(&self, now: Instant, nonce: &str, nc: u32) -> Result<(), NonceRefusal> {
-        let issued = self.open(nonce).ok_or(NonceRefusal::Foreign)?;
+        self.accept_from(now, nonce, nc, &[])
+    }
+
+    /// As [`Nonces::accept`], for what [`Nonces::issue_to`] bound.
+    pub fn accept_from(&self, now: Instant, nonce: &str, nc: u32, bound: &[u8]) -> Result<(), NonceRefusal> {
+        let issued = self.open(nonce, bound).ok_or(NonceRefusal::Foreign)?;
         if self.is_expired(now, &issued) {
             return Err(NonceRefusal::Expired);
         }
@@ -133,7 +150,7 @@ impl Nonces {
         issued.at > now || now.saturating_since(issued.at) > self.config.lifetime
     }
 
-    fn open(&self, nonce: &str) -> Option<Issued> {
+    fn open(&self, nonce: &str, bound: &[u8]) -> Option<Issued> {
         let digits: &[u8; NONCE_LEN] = nonce.as_bytes().try_into().ok()?;
         let mut bytes = [0; NONCE_LEN / 2];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
@@ -146,12 +163,13 @@ impl Nonces {
             at: Instant::from_nanos(u64::from_be_bytes(at.try_into().ok()?)),
             number: u64::from_be_bytes(number.try_into().ok()?),
         };
-        constant_time_eq(tag, &self.tag(&issued)).then_some(issued)
+        constant_time_eq(tag, &self.tag(&issued, bound)).then_some(issued)
     }
 
-    fn tag(&self, issued: &Issued) -> [u8; TAG_LEN] {
+    fn tag(&self, issued: &Issued, bound: &[u8]) -> [u8; TAG_LEN] {
         let mut mac = self.mac.clone();
-        mac.update(&issued.head());
+        mac.update(&issued.head()); // of fixed length: where `bound` begins is never in doubt
+        mac.update(bound);
         let full = mac.finalize().into_bytes();
         let mut tag = [0; TAG_LEN];
         tag.copy_from_slice(&full[..TAG_LEN]);
