@@ -173,7 +173,9 @@ impl Authenticator<'_> {
         }
         let Ok(uri) = from.uri() else { return Originator::Foreign };
         if !self.domain.is_ours(&uri, flow) {
-            return Originator::Foreign;
+            // Not an address of ours, but it may look like one to whoever is called.
+            let claims = self.domain.claimed(&uri, flow).is_some();
+            return if claims { Originator::OtherLocal } else { Originator::Foreign };
         }
         match user {
             Some(user) if uri.user_unescaped() == user.name.as_str() => Originator::Authenticated,

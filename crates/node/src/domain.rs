@@ -131,6 +131,14 @@ impl Domain {
         (!user.is_empty()).then(|| Aor::new(&user, &self.name))
     }
 
+    /// The address-of-record that `uri` would have others take it for, if it has a user part: any of our names, any
+    /// loopback address and any address of this host will do, with any port.
+    ///
+    /// For a From, which is never an address to send to: people read `alice@localhost` whatever the port behind it.
+    pub fn claimed(&self, uri: &Uri<'_>, flow: &Flow) -> Option<Aor> {
+        self.aor(&Uri { port: None, ..uri.clone() }, flow)
+    }
+
     /// The address-of-record of a local user's name.
     pub fn aor_of_user(&self, user: &str) -> Aor {
         Aor::new(user, &self.name)
@@ -212,6 +220,26 @@ mod tests {
         assert!(ours("sip:bob@127.0.0.1:5061"));
         assert!(!ours("sip:bob@127.0.0.1:5070"));
         assert!(!ours("sip:bob@localhost:5070"));
+    }
+
+    #[test]
+    fn who_claims_a_name_of_ours_does_so_with_any_port() {
+        let claimed = |uri: &str| domain().claimed(&Uri::parse(uri).unwrap(), &flow());
+        for uri in [
+            "sip:alice@localhost:9999",
+            "sips:alice@LOCALHOST.:1",
+            "sip:alice@127.9.9.9:9999",
+            "sip:alice@[::1]:9999",
+            "sip:alice@[::ffff:127.0.0.1]",
+            "sip:alice@198.51.100.7:9999",
+            "sip:alice@192.0.2.1:9999",
+            "sip:alice@sip.biloxi.example:9999",
+        ] {
+            assert_eq!(claimed(uri), Some(domain().aor_of_user("alice")), "{uri}");
+        }
+        for uri in ["sip:localhost:9999", "sip:alice@203.0.113.9", "sip:alice@atlanta.example", "tel:+442071838750"] {
+            assert_eq!(claimed(uri), None, "{uri}");
+        }
     }
 
     #[test]

@@ -170,6 +170,26 @@ fn a_stranger_reaches_only_who_opted_in() {
     }
 }
 
+/// Without proof nobody is called in the name of a local user, however the name of this host is written.
+#[test]
+fn a_stranger_cannot_pose_as_a_local_user() {
+    for host in ["biloxi.example", "localhost:9999", "127.0.0.1:9999", "[::1]:9999", "192.0.2.10:9999"] {
+        let mut w = World::new(Conditions::fair(Transport::Tls));
+        w.registered("open");
+        let mut user = (*w.shared.users.get("open").unwrap()).clone();
+        user.open_to_strangers = true;
+        w.shared.users.insert(user);
+        stranger(&mut w, false);
+        w.at("mallory").press(|phone, now| {
+            phone.claims = Some(format!("sip:alice@{host}"));
+            phone.invite(now, "sip:open@biloxi.example");
+        });
+        w.expect("proxy -> mallory  407 INVITE");
+        w.net.never("proxy -> open  INVITE");
+        w.settle();
+    }
+}
+
 /// From must be the user who proved to be it.
 #[test]
 fn nobody_speaks_in_the_name_of_another() {

@@ -405,6 +405,9 @@ fn from_tells_who_speaks() {
     assert_eq!(originator("<sip:alice@example.org>", None), Originator::OtherLocal);
     assert_eq!(originator("<sip:alice@example.net>", user), Originator::Foreign);
     assert_eq!(originator("<tel:+442071838750>", user), Originator::Foreign);
+    for local in ["localhost:9999", "127.0.0.1:9999", "192.0.2.1:9999"] {
+        assert_eq!(originator(&format!("<sip:alice@{local}>"), None), Originator::OtherLocal, "{local}");
+    }
     for withheld in ["\"Anonymous\" <sip:anonymous@anonymous.invalid>", "<sip:Anonymous@example.org>"] {
         assert_eq!(originator(withheld, user), Originator::Anonymous);
         assert_eq!(originator(withheld, None), Originator::Anonymous);

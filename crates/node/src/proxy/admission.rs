@@ -67,7 +67,7 @@ impl Core {
         if is_anonymous(&from, |uri| domain.is_ours(uri, flow)) {
             return true;
         }
-        let named = from.uri().ok().and_then(|uri| domain.aor(&uri, flow));
+        let named = from.uri().ok().and_then(|uri| domain.claimed(&uri, flow));
         named.is_none_or(|aor| user_hash(&self.shared.keys.flow_token, aor.as_str()) == token.a.user)
     }
 
