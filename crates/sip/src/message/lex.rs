@@ -302,6 +302,7 @@ impl<'a> Params<'a> {
     }
 
     /// The parameters that begin at `start` and where they end: at the comma before the next value, or with `text`.
+    #[inline]
     pub(crate) fn read(text: &'a str, start: usize) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         let start = skip_space(bytes, start);
@@ -348,14 +349,19 @@ impl<'a> Params<'a> {
     }
 
     /// The first parameter of that name, in any case: `Some(None)` if it has no value. Quotes are part of the value.
+    #[inline]
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
+        if self.text.is_empty() { None } else { self.search(name) }
+    }
+
+    fn search(self, name: &str) -> Option<Option<&'a str>> {
         // The text was checked, so a parameter begins after each semicolon outside quotes, and only there.
         let bytes = self.text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
             let start = skip_space(bytes, at + 1);
             let end = start + name.len();
-            if bytes.get(start..end).is_some_and(|candidate| candidate.eq_ignore_ascii_case(name.as_bytes()))
+            if bytes.get(start..end).is_some_and(|candidate| same_name(candidate, name.as_bytes()))
                 && bytes.get(end).is_none_or(|byte| !is(TOKEN, *byte))
             {
                 return Some(self.value_at(end));
@@ -489,6 +495,12 @@ fn skip_escaped(class: u16, bytes: &[u8], mut at: usize) -> usize {
         }
         at += 3;
     }
+}
+
+/// Whether two names are the same in any case; nearly everyone writes them as the RFCs do.
+#[inline]
+pub(crate) fn same_name(one: &[u8], two: &[u8]) -> bool {
+    one == two || one.eq_ignore_ascii_case(two)
 }
 
 /// The first index from `at` on whose byte is not of `class`.

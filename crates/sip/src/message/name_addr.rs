@@ -24,11 +24,15 @@ impl<'a> NameAddr<'a> {
     ///
     /// Display names without quotes may hold more than tokens: phones write them so, and nothing depends on them.
     pub fn parse(name: HeaderName, text: &'a str) -> Result<Self, HeaderError> {
-        let read = Self::read(text).filter(|(_, end)| *end == text.len());
-        read.map(|(address, _)| address).ok_or(HeaderError::malformed(name))
+        match Self::read(text) {
+            Some((address, end)) if end == text.len() => Ok(address),
+            _ => Err(HeaderError::malformed(name)),
+        }
     }
 
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
+    // Inlined here and below: values of this size are slow to pass on through memory.
+    #[inline(always)]
     fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         let start = lex::skip_space(bytes, 0);
@@ -59,6 +63,7 @@ impl<'a> NameAddr<'a> {
         Self::with_uri(None, uri_text, text, end)
     }
 
+    #[inline(always)]
     fn with_uri(display: Option<&'a str>, uri_text: &'a str, text: &'a str, at: usize) -> Option<(Self, usize)> {
         if uri_text.is_empty() {
             return None;
@@ -68,6 +73,7 @@ impl<'a> NameAddr<'a> {
     }
 
     /// The URI. White space in it, which no URI has, shows here.
+    #[inline]
     pub fn uri(&self) -> Result<Uri<'a>, UriError> {
         Uri::parse(self.uri_text)
     }

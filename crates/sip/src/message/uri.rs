@@ -87,12 +87,7 @@ impl std::error::Error for UriError {}
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets that may surround it.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        // Nearly all of them.
-        if let Some(rest) = text.strip_prefix("sip:") {
-            return Self::parse_sip(text, Scheme::Sip, rest);
-        }
-        let (scheme, rest) = lex::split_once(text, b':').ok_or(UriError::Scheme)?;
-        let scheme = Scheme::parse(scheme).ok_or(UriError::Scheme)?;
+        let (scheme, rest) = Scheme::split(text).ok_or(UriError::Scheme)?;
         match scheme {
             Scheme::Sip | Scheme::Sips => Self::parse_sip(text, scheme, rest),
             Scheme::Tel => Self::parse_tel(text, rest),
@@ -101,6 +96,8 @@ impl<'a> Uri<'a> {
     }
 
     /// One walk from left to right; only a user part that could be no host is looked at twice.
+    // Inlined: a value of this size is slow to pass on through memory.
+    #[inline(always)]
     fn parse_sip(text: &'a str, scheme: Scheme<'a>, mut rest: &'a str) -> Result<Self, UriError> {
         let (mut user, mut password) = (None, None);
         let plain = lex::skip_host(rest.as_bytes(), 0);
@@ -238,6 +235,16 @@ impl fmt::Display for Uri<'_> {
 }
 
 impl<'a> Scheme<'a> {
+    /// The scheme of a URI and what follows its colon.
+    fn split(text: &'a str) -> Option<(Self, &'a str)> {
+        // Nearly all of them.
+        if let Some(rest) = text.strip_prefix("sip:") {
+            return Some((Self::Sip, rest));
+        }
+        let (scheme, rest) = lex::split_once(text, b':')?;
+        Some((Self::parse(scheme)?, rest))
+    }
+
     fn parse(text: &'a str) -> Option<Self> {
         if text.eq_ignore_ascii_case("sip") {
             return Some(Self::Sip);
@@ -405,12 +412,17 @@ impl<'a> UriParams<'a> {
     }
 
     /// The parameter of that name, in any case, escaped or not (`%6C%72` is `lr`): `Some(None)` if it has no value.
+    #[inline]
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
+        if self.text.is_empty() { None } else { self.search(name) }
+    }
+
+    fn search(self, name: &str) -> Option<Option<&'a str>> {
         let bytes = self.text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
             let end = at + 1 + name.len();
-            if bytes.get(at + 1..end).is_some_and(|candidate| candidate.eq_ignore_ascii_case(name.as_bytes()))
+            if bytes.get(at + 1..end).is_some_and(|candidate| lex::same_name(candidate, name.as_bytes()))
                 && matches!(bytes.get(end), None | Some(b';' | b'='))
             {
                 return Some(match bytes.get(end) {
