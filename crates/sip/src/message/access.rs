@@ -246,7 +246,6 @@ pub struct Values<'m> {
 impl<'m> Values<'m> {
     /// The next element by a reader that says where it ends, so that its text is walked through once. `Some(None)` if
     /// it cannot be read; then the element ends where the grammar of lists says.
-    #[inline(always)]
     pub(super) fn next_with<T>(&mut self, read: impl Fn(&'m str) -> Option<(T, usize)>) -> Option<Option<T>> {
         let text = match self.list {
             Some(text) => text,

@@ -152,10 +152,20 @@ impl<'m> Edit<'m> {
             }
             _ => out.extend_from_slice(&head[..first_line_end]),
         }
+        // Lines that follow each other in the message leave together.
+        let mut run = 0..0;
         for line in &self.lines {
-            let source = if line.is_new { self.text.as_bytes() } else { head };
-            out.extend_from_slice(&source[line.span.clone()]);
+            if line.is_new {
+                out.extend_from_slice(&head[std::mem::take(&mut run)]);
+                out.extend_from_slice(&self.text.as_bytes()[line.span.clone()]);
+            } else if line.span.start == run.end {
+                run.end = line.span.end;
+            } else {
+                out.extend_from_slice(&head[run]);
+                run = line.span.clone();
+            }
         }
+        out.extend_from_slice(&head[run]);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&message.body);
     }
@@ -226,6 +236,11 @@ const NEW_TEXT: usize = 512;
 
 /// Appends `uri` without white space and control characters.
 pub(super) fn push_uri(out: &mut String, uri: &str) {
+    // Hardly ever is there any.
+    if !uri.bytes().fold(false, |any, byte| any | (byte <= b' ') | (byte == 0x7f)) {
+        out.push_str(uri);
+        return;
+    }
     out.extend(uri.chars().filter(|character| !character.is_ascii_whitespace() && !character.is_ascii_control()));
 }
 

@@ -31,8 +31,6 @@ impl<'a> NameAddr<'a> {
     }
 
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
-    // Inlined here and below: values of this size are slow to pass on through memory.
-    #[inline(always)]
     fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         let start = lex::skip_space(bytes, 0);
@@ -63,7 +61,6 @@ impl<'a> NameAddr<'a> {
         Self::with_uri(None, uri_text, text, end)
     }
 
-    #[inline(always)]
     fn with_uri(display: Option<&'a str>, uri_text: &'a str, text: &'a str, at: usize) -> Option<(Self, usize)> {
         if uri_text.is_empty() {
             return None;

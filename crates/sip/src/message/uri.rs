@@ -96,8 +96,6 @@ impl<'a> Uri<'a> {
     }
 
     /// One walk from left to right; only a user part that could be no host is looked at twice.
-    // Inlined: a value of this size is slow to pass on through memory.
-    #[inline(always)]
     fn parse_sip(text: &'a str, scheme: Scheme<'a>, mut rest: &'a str) -> Result<Self, UriError> {
         let (mut user, mut password) = (None, None);
         let plain = lex::skip_host(rest.as_bytes(), 0);

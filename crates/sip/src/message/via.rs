@@ -32,8 +32,6 @@ impl<'a> Via<'a> {
     }
 
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
-    // Inlined: a value of this size is slow to pass on through memory.
-    #[inline(always)]
     pub(super) fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         // The way in which nearly everyone writes it.
