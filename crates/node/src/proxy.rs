@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use farspeak_sansio::{Flow, FlowId, Instant};
 use farspeak_sip::endpoint::{Branch, ServerTx};
-use farspeak_sip::message::{HeaderName, Host, Message, Method, Scheme, StatusCode, Uri};
+use farspeak_sip::message::{HeaderErrorKind, HeaderName, Host, Message, Method, Scheme, StatusCode, Uri};
 
 use crate::binding::Binding;
 use crate::domain::Aor;
@@ -275,7 +275,11 @@ impl Core {
 
 /// RFC 3261 §16.3 step 1, as far as the proxy and its answers depend on it.
 fn check_syntax(request: &Message) -> Result<(), Refusal> {
-    request.check_essential().map_err(|error| Refusal::new(error.status()).reason(error.reason()))
+    request.check_essential().map_err(|error| match (error.kind(), request.method()) {
+        // RFC 4475 §3.1.2.18: of an unknown method nobody knows what its CSeq should say.
+        (HeaderErrorKind::MethodMismatch, Some(Method::Other(_))) => Refusal::new(StatusCode::NOT_IMPLEMENTED),
+        _ => Refusal::new(error.status()).reason(error.reason()),
+    })
 }
 
 /// RFC 3261 §16.3 step 5: we know no extension that a proxy must know.

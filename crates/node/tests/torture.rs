@@ -18,7 +18,7 @@ use farspeak_node::shared::Clock;
 use farspeak_node::users::User;
 use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Transport};
 use farspeak_sip::framer::{self, Frame};
-use farspeak_sip::message::{Host, Limits, Message, Uri};
+use farspeak_sip::message::{Host, Limits, Message, Method, Uri};
 use torture::{Case, RFC4475, RFC4475_UNUSED, RFC5118, Verdict};
 
 const PHONE: &str = "192.0.2.77:5060";
@@ -119,8 +119,14 @@ fn check(case: &Case) {
     // Two kinds of messages are refused for what they want: a Route that is not ours, and anything but an OPTIONS or a
     // REGISTER for the node itself.
     let routed = outcome == Answered(403) && text.contains("\nRoute:");
-    let for_node =
-        matches!(outcome, Answered(405 | 481 | 501)) && !text.split(' ').nth(1).is_some_and(|uri| uri.contains('@'));
+    let is_for_node = !text.split(' ').nth(1).is_some_and(|uri| uri.contains('@'));
+    let method = text.split(' ').next().unwrap_or_default();
+    // RFC 3261 §8.2.1, §21.5.2: 405 is for a method that is known and not allowed here, 501 for one that is unknown.
+    let turned_away = match Method::parse(method) {
+        Some(Method::Other(_)) => matches!(outcome, Answered(501)),
+        _ => matches!(outcome, Answered(405 | 481)),
+    };
+    let for_node = is_for_node && turned_away;
     let passes = matches!(outcome, Forwarded | Answered(200)) || asked || routed || for_node;
     let passes = passes || (is_response || is_ack) && outcome == Dropped;
     let refused = |codes: &[u16]| match outcome {

@@ -41,7 +41,13 @@ fn requests_for_the_node_itself_are_answered() {
     assert!(first_line(&refused(&mut node, &request("OPTIONS", "sip:biloxi.example", "1", ""))).contains(" 200 "));
     let answer = refused(&mut node, &request("MESSAGE", "sip:biloxi.example", "2", ""));
     assert!(first_line(&answer).contains(" 405 "));
+    assert_eq!(header(&answer, "Allow"), ["OPTIONS, REGISTER"]);
     assert!(!answer.contains("Server:"));
+    // RFC 3261 §21.5.2: a method that nobody knows is another matter, to the node and with a CSeq that does not match.
+    let unknown = request("NEWMETHOD", "sip:biloxi.example", "3", "");
+    assert!(first_line(&refused(&mut node, &unknown)).contains(" 501 "));
+    let mismatch = request("NEWMETHOD", "sip:bob@biloxi.example", "4", "").replace("1 NEWMETHOD", "1 INVITE");
+    assert!(first_line(&refused(&mut node, &mismatch)).contains(" 501 "));
 }
 
 #[test]
