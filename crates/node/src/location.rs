@@ -142,21 +142,36 @@ impl Location {
 
     /// The live, reachable binding whose Contact equals `uri` (RFC 3261 §19.1.4).
     ///
-    /// If users share a Contact (equal private addresses behind two NATs), the user who has held it longest is meant:
-    /// nobody takes over a Contact by registering it too. Ask [`Location::all_by_contact`] to choose otherwise.
+    /// If users share a Contact (equal private addresses behind two NATs), the user who has held it longest is meant,
+    /// whether that phone can be reached or not: nobody takes over a Contact by registering it too, nor by waiting until
+    /// its holder's connection is lost. If nobody can tell who has held it longest (all of them are older than our
+    /// start), nobody is meant. Ask [`Location::all_by_contact`] to choose otherwise.
     pub fn by_contact(&self, now: Instant, uri: &Uri<'_>) -> Option<Arc<Binding>> {
-        let all = self.all_by_contact(now, uri);
-        let holder = all.iter().min_by_key(|binding| (binding.since(), binding.version()))?.aor().clone();
-        all.into_iter().filter(|binding| *binding.aor() == holder).max_by_key(|binding| binding.version())
+        let all = self.holders(now, uri);
+        let since = all.iter().map(|binding| binding.since()).min()?;
+        let mut first = all.iter().filter(|binding| binding.since() == since);
+        let holder = first.next()?.aor().clone();
+        if first.any(|binding| *binding.aor() != holder) {
+            return None;
+        }
+        let mine = all.into_iter().filter(|binding| *binding.aor() == holder && binding.is_reachable());
+        mine.max_by_key(|binding| binding.version())
     }
 
     /// All live, reachable bindings whose Contact equals `uri`, in no particular order; none if more than 64 share it
     /// (it means nobody then).
     pub fn all_by_contact(&self, now: Instant, uri: &Uri<'_>) -> Vec<Arc<Binding>> {
+        let mut all = self.holders(now, uri);
+        all.retain(|binding| binding.is_reachable());
+        all
+    }
+
+    /// All live bindings whose Contact equals `uri`, lost ones included; none if more than 64 share it.
+    fn holders(&self, now: Instant, uri: &Uri<'_>) -> Vec<Arc<Binding>> {
         let hash = contacts::hash(&self.hasher, uri);
         let found = lock(&self.contacts[stripe(hash)]).get(&hash).map_or_else(Vec::new, Contacts::holders);
         let equals = |binding: &Binding| Uri::parse(binding.contact()).is_ok_and(|contact| contact.equivalent(uri));
-        found.into_iter().filter(|it| it.is_current(now) && it.is_reachable() && equals(it)).collect()
+        found.into_iter().filter(|it| it.is_current(now) && equals(it)).collect()
     }
 
     /// Changes the bindings of `aor`, all changes or none: `decide` sees the current bindings and the new version number.
@@ -431,7 +446,6 @@ impl Location {
     }
 
     fn index(&self, binding: &Arc<Binding>) {
-        let Some(flow) = binding.flow() else { return };
         if let Some(hash) = self.hash_of(binding) {
             let mut contacts = lock(&self.contacts[stripe(hash)]);
             contacts
@@ -439,15 +453,12 @@ impl Location {
                 .and_modify(|it| it.push(binding))
                 .or_insert_with(|| Contacts::One(Arc::clone(binding)));
         }
-        if is_connection(&flow) {
+        if let Some(flow) = binding.flow().filter(is_connection) {
             lock(&self.flows[flow_stripe(flow.id)]).insert((flow.id, Some(binding.aor().clone())));
         }
     }
 
     fn unindex(&self, binding: &Arc<Binding>) {
-        if !binding.is_reachable() {
-            return;
-        }
         if let Some(hash) = self.hash_of(binding) {
             let mut contacts = lock(&self.contacts[stripe(hash)]);
             if contacts.get_mut(&hash).is_some_and(|it| it.remove(binding)) {

@@ -1,4 +1,4 @@
-//! The index of live contacts: who has registered a URI.
+//! The index of contacts: who has registered a URI, whether the phone can be reached now or not.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};

@@ -128,6 +128,35 @@ fn nobody_takes_over_a_contact_by_registering_it_too() {
 }
 
 #[test]
+fn nobody_takes_over_the_contact_of_a_phone_that_is_away() {
+    let contact = "sip:bob@192.168.1.2";
+    let location = Location::default();
+    let (bobs, mallorys) = (flow(Transport::Tls, 1), Reach::Flow(flow(Transport::Tls, 2)));
+    add(&location, at(0), parts("bob", contact));
+    let later = BindingParts { since: at(1), expires_at: at(90), ..parts("mallory", contact) };
+    add(&location, at(1), BindingParts { reach: mallorys, ..later.clone() });
+    location.flow_failed(at(1), &bobs);
+    assert!(by_contact(&location, contact).is_none(), "bob is away");
+    assert_eq!(location.all_by_contact(at(1), &Uri::parse(contact).unwrap()).len(), 1);
+    add(&location, at(1), BindingParts { reach: Reach::Flow(flow(Transport::Tls, 3)), ..parts("bob", contact) });
+    assert_eq!(*by_contact(&location, contact).unwrap().aor(), aor("bob"), "bob is back");
+
+    // After a restart nobody can tell who was first: nobody is meant until one of them is gone.
+    let rows: Vec<_> = [aor("bob"), aor("mallory")]
+        .iter()
+        .flat_map(|aor| location.bindings(at(1), aor))
+        .map(|binding| BindingRow { transport: Transport::Udp, ..binding.row(CLOCK) })
+        .collect();
+    let location = Location::default();
+    assert_eq!(location.restore(at(1), CLOCK, 9, rows), 2);
+    assert!(by_contact(&location, contact).is_none());
+    add(&location, at(1), BindingParts { reach: mallorys, since: at(1), ..later });
+    assert!(by_contact(&location, contact).is_none(), "who registers again has not been first for that");
+    let uri = Uri::parse(contact).unwrap();
+    assert_eq!(*location.by_contact(at(60), &uri).unwrap().aor(), aor("mallory"), "bob's time is over");
+}
+
+#[test]
 fn a_dead_connection_leaves_its_bindings_unreachable_until_the_phone_is_back() {
     let location = Location::default();
     let (first, second) = (flow(Transport::Tls, 1), flow(Transport::Tls, 2));
