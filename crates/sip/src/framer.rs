@@ -329,7 +329,12 @@ fn declared_length(head: &[u8]) -> Result<Option<usize>, FramingError> {
         at = end;
         // Only what may be a Content-Length is looked at. A line that is no header field moves no boundary: the parser
         // refuses the message, the stream goes on.
-        if !matches!(head[line], b'C' | b'c' | b'L' | b'l') {
+        let may_be_length = match head[line] {
+            b'l' | b'L' => true,
+            b'c' | b'C' => head.get(line + "Content".len()) == Some(&b'-'),
+            _ => false,
+        };
+        if !may_be_length {
             continue;
         }
         let Ok(Some(field)) = next_field(head, line) else { continue };
