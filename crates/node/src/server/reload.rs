@@ -65,7 +65,7 @@ const FIXED: [(&str, &[&str]); 10] = [
     ("legacy", &[]),
     ("throttle", &[]),
     ("auth", &["nonce_lifetime"]),
-    ("limits", &["max_transactions", "max_connections", "max_connections_per_source", "write_queue"]),
+    ("limits", &[]), // connections that are open keep the framing that they began with
     ("node", &["shards"]),
     ("admin", &[]),
     ("store", &[]),
@@ -99,10 +99,7 @@ fn keep_fixed(old: &Config, new: &mut Config) {
     new.legacy.clone_from(&old.legacy);
     new.throttle.clone_from(&old.throttle);
     new.auth.nonce_lifetime = old.auth.nonce_lifetime;
-    new.limits.max_transactions = old.limits.max_transactions;
-    new.limits.max_connections = old.limits.max_connections;
-    new.limits.max_connections_per_source = old.limits.max_connections_per_source;
-    new.limits.write_queue = old.limits.write_queue;
+    new.limits.clone_from(&old.limits);
     new.node.shards = old.node.shards;
     new.admin.clone_from(&old.admin);
     new.store.clone_from(&old.store);
@@ -125,6 +122,17 @@ mod tests {
         let new = config("[listen]\ntls = 6061\n[registrar]\nmax_contacts = 3\n[log]\nlevel = \"debug\"\n");
         assert_eq!(needs_restart(&Config::default(), &new), ["listen.tls"]);
         assert_eq!(changed(&Config::default(), &new), ["registrar.max_contacts", "log.level"]);
+    }
+
+    #[test]
+    fn says_of_no_bound_on_messages_that_it_counts_before_it_does() {
+        let new = config("[limits]\nmax_message = 2000\nmax_header_bytes = 1500\nmax_headers = 40\n");
+        let keys = ["limits.max_message", "limits.max_header_bytes", "limits.max_headers"];
+        assert_eq!(needs_restart(&Config::default(), &new), keys);
+        assert_eq!(changed(&Config::default(), &new), Vec::<String>::new());
+        let mut kept = new.clone();
+        keep_fixed(&Config::default(), &mut kept);
+        assert_eq!(kept.limits, Config::default().limits);
     }
 
     #[test]
