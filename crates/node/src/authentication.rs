@@ -28,9 +28,9 @@ use crate::users::{ANONYMOUS, User, Users};
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct AuthenticationConfig {
-    /// Offer and accept SHA-256 alone. Default no: few phones know it, and with generated secrets MD5 gives nothing
-    /// away over TLS.
-    pub sha256_only: bool,
+    /// Over these transports, offer and accept SHA-256 alone (RFC 8760). Default none: few phones know it, and with
+    /// generated secrets MD5 gives nothing away over TLS.
+    pub sha256_only: Vec<Transport>,
     /// Phones that choke on a challenge of SHA-256 beside one of MD5, by the beginning of their User-Agent: they are
     /// offered MD5 alone. Default [`MD5_ONLY_AGENTS`].
     pub md5_only_agents: Vec<String>,
@@ -44,11 +44,17 @@ pub struct AuthenticationConfig {
 impl Default for AuthenticationConfig {
     fn default() -> Self {
         Self {
-            sha256_only: false,
+            sha256_only: Vec::new(),
             md5_only_agents: MD5_ONLY_AGENTS.iter().map(|agent| (*agent).to_owned()).collect(),
             md5_only_websocket: true,
             believe_everybody: false,
         }
+    }
+}
+
+impl AuthenticationConfig {
+    fn demands_sha256(&self, flow: &Flow) -> bool {
+        self.sha256_only.contains(&flow.transport)
     }
 }
 
@@ -250,7 +256,7 @@ impl Authenticator<'_> {
 
     fn verify_one(&self, now: Instant, flow: &Flow, request: &Message, credentials: &Credentials<'_>) -> Verdict {
         // What does not depend on the user comes first and tells nothing about one.
-        let forbidden = self.config.sha256_only && credentials.algorithm != Algorithm::Sha256;
+        let forbidden = self.config.demands_sha256(flow) && credentials.algorithm != Algorithm::Sha256;
         if forbidden || credentials.userhash || !self.is_same_target(flow, request, &credentials.uri) {
             return Verdict::Wrong;
         }
@@ -297,7 +303,7 @@ impl Authenticator<'_> {
     }
 
     fn offers(&self, flow: &Flow, request: &Message) -> &'static [Algorithm] {
-        if self.config.sha256_only {
+        if self.config.demands_sha256(flow) {
             return &[Algorithm::Sha256];
         }
         let websocket = matches!(flow.transport, Transport::Ws | Transport::Wss) && self.config.md5_only_websocket;

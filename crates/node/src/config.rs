@@ -23,7 +23,7 @@ pub use sections::{
     ListenConfig, LogConfig, NodeSection, ProxySection, RegistrarSection, StoreSection, ThrottleSection,
 };
 pub use suggest::nearest;
-pub use value::{Durability, Everywhere, LogFormat, LogLevel, Loopback};
+pub use value::{Durability, Everywhere, LogFormat, LogLevel, Loopback, Transports};
 
 macro_rules! config {
     ($($(#[doc = $doc:literal])+ $field:ident: $section:ident,)*) => {

@@ -137,7 +137,7 @@ fn offers_md5_alone_to_phones_that_need_it() {
     assert_eq!(algorithms(&world, "baresip v3.5.1 (x86_64/Linux)").len(), 2);
     world.flow.transport = Transport::Wss;
     assert_eq!(algorithms(&world, "anything"), [Algorithm::Md5]);
-    world.config.sha256_only = true;
+    world.config.sha256_only = vec![Transport::Wss];
     assert_eq!(algorithms(&world, "baresip v1.0.0 (x86_64/linux)"), [Algorithm::Sha256]);
 }
 
@@ -235,11 +235,19 @@ fn a_phone_may_answer_both_challenges() {
 #[test]
 fn md5_is_refused_where_sha_256_is_demanded() {
     let mut world = World::new();
-    world.config.sha256_only = true;
-    let secret = world.secret.reveal();
-    let weak = world.answer_with(Algorithm::Md5, "alice", secret, &world.nonce(), "REGISTER", "sip:example.org", 1);
-    assert_eq!(world.check(&register(&weak)), Verdict::Wrong);
+    world.config.sha256_only = vec![Transport::Tls, Transport::Wss];
+    let weak = |world: &World| {
+        let secret = world.secret.reveal();
+        let value =
+            world.answer_with(Algorithm::Md5, "alice", secret, &world.nonce(), "REGISTER", "sip:example.org", 1);
+        register(&value)
+    };
+    assert_eq!(world.check(&weak(&world)), Verdict::Wrong);
     assert!(world.check(&register_as(&world, "alice")).user().is_some());
+    // It is demanded of no other listener.
+    world.flow.transport = Transport::Tcp;
+    assert!(world.check(&weak(&world)).user().is_some());
+    assert_eq!(world.challenge(&register("")).headers.len(), 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::schema::section;
-use super::value::{Durability, Everywhere, LogFormat, LogLevel, Loopback};
+use super::value::{Durability, Everywhere, LogFormat, LogLevel, Loopback, Transports};
 
 section! {
     /// Whom this node serves.
@@ -78,8 +78,9 @@ section! {
 section! {
     /// How phones prove whose they are.
     "auth" AuthSection {
-        /// Demand SHA-256 of every phone (RFC 8760). Many phones in use know only MD5.
-        sha256_only: bool = false,
+        /// Demand SHA-256 (RFC 8760) of every phone: true, or only of those that come by some listeners, such as
+        /// ["tls", "wss"]; also "udp", "tcp" and "ws". Many phones in use know only MD5.
+        sha256_only: Transports = Transports::default(),
         /// How long a challenge may be answered.
         nonce_lifetime: Duration = Duration::from_secs(300),
     }

@@ -16,7 +16,14 @@ fn every_mistake_names_line_column_and_cure() {
         ),
         ("[auth]\ncolour = 1", "f.toml:2:1: unknown key `colour` in `[auth]`; known are sha256_only, nonce_lifetime"),
         ("listen = 3\n", "f.toml:1:1: `listen` is a section: write `[listen]` on a line of its own, its keys below"),
-        ("[auth]\nsha256_only = \"yes\"", "f.toml:2:15: `auth.sha256_only`: expected true or false, found \"yes\""),
+        (
+            "[dangerous]\nno_authentication = \"yes\"",
+            "f.toml:2:21: `dangerous.no_authentication`: expected true or false, found \"yes\"",
+        ),
+        (
+            "[auth]\nsha256_only = [\"tls\", \"https\"]",
+            "f.toml:2:15: `auth.sha256_only`: expected true, false or a list of \"tls\", \"wss\", \"udp\", \"tcp\" and \"ws\", found \"https\"",
+        ),
         (
             "[registrar]\n  max_contacts = -1",
             &format!(
@@ -70,6 +77,20 @@ fn says_all_mistakes_at_once_in_order() {
     let text = complaint("[listen]\ntsl = 1\n[auth]\nsha256_only = 3\n");
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.starts_with("f.toml:2:1"));
+}
+
+#[test]
+fn sha256_is_demanded_everywhere_or_on_some_listeners() {
+    use farspeak_sansio::Transport::{Tls, Wss};
+    let read = |value: &str| {
+        let config = Loaded::parse(Path::new("f.toml"), &format!("[auth]\nsha256_only = {value}\n")).unwrap().config;
+        let written = config.keys().into_iter().find(|key| key.name == "sha256_only").unwrap().value;
+        (config.auth.sha256_only, written)
+    };
+    assert_eq!(read("false"), (Transports::default(), "false".to_owned()));
+    assert_eq!(read("true"), (Transports::all(), "true".to_owned()));
+    assert_eq!(read("[]"), (Transports::default(), "false".to_owned()));
+    assert_eq!(read("[\"wss\", \"tls\"]"), (Transports(vec![Tls, Wss]), "[\"tls\", \"wss\"]".to_owned()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use farspeak_sansio::Transport;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -199,6 +200,46 @@ fn read_address(value: &DeValue<'_>, hosts: &[IpAddr]) -> Result<Vec<SocketAddr>
     }
     let address = value.as_str().and_then(|text| text.parse().ok());
     address.map(|address| vec![address]).ok_or_else(|| Wrong::new(example, value))
+}
+
+/// Kinds of listeners. `false` stands for none, `true` for all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Transports(pub Vec<Transport>);
+
+impl Transports {
+    const ALL: [Transport; 5] = [Transport::Tls, Transport::Wss, Transport::Udp, Transport::Tcp, Transport::Ws];
+
+    /// Every kind.
+    pub fn all() -> Self {
+        Self(Self::ALL.to_vec())
+    }
+}
+
+impl Value for Transports {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let wrong = |value: &DeValue<'_>| {
+            Wrong::new("true, false or a list of \"tls\", \"wss\", \"udp\", \"tcp\" and \"ws\"", value)
+        };
+        if let Some(whether) = value.as_bool() {
+            return Ok(if whether { Self::all() } else { Self::default() });
+        }
+        let items = value.as_array().ok_or_else(|| wrong(value))?;
+        let mut named = Vec::with_capacity(items.len());
+        for item in items {
+            let word = item.get_ref().as_str().unwrap_or_default();
+            let known = Self::ALL.into_iter().find(|it| it.as_str().to_ascii_lowercase() == word);
+            named.push(known.ok_or_else(|| wrong(item.get_ref()))?);
+        }
+        // In one order and each once, so that equal demands are equal.
+        Ok(Self(Self::ALL.into_iter().filter(|it| named.contains(it)).collect()))
+    }
+    fn write(&self) -> String {
+        match self.0.len() {
+            0 => "false".to_owned(),
+            len if len == Self::ALL.len() => "true".to_owned(),
+            _ => list(self.0.iter().map(|it| quote(&it.as_str().to_ascii_lowercase()))),
+        }
+    }
 }
 
 /// Written with its unit: `"500ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`.

@@ -35,7 +35,7 @@ pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
         ..RegistrarConfig::default()
     };
     let authentication = AuthenticationConfig {
-        sha256_only: config.auth.sha256_only,
+        sha256_only: config.auth.sha256_only.0.clone(),
         believe_everybody: config.dangerous.no_authentication,
         ..AuthenticationConfig::default()
     };
