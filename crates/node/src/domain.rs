@@ -136,7 +136,7 @@ impl Domain {
     ///
     /// For a From, which is never an address to send to: people read `alice@localhost` whatever the port behind it.
     pub fn claimed(&self, uri: &Uri<'_>, flow: &Flow) -> Option<Aor> {
-        self.aor(&Uri { port: None, ..uri.clone() }, flow)
+        self.aor(&Uri { port: None, ..*uri }, flow)
     }
 
     /// The address-of-record of a local user's name.
