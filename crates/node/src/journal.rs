@@ -2,7 +2,7 @@
 //!
 //! Shards hand in [`Commit`](crate::event::Event::Commit)s and never wait; the thread takes everything that has queued
 //! up while it was writing, writes it as one transaction, and hands each shard the outcomes of its tickets. An idle
-//! journal writes at once; a busy one lets a group gather for two milliseconds. Changes of users go through it too, so
+//! journal writes at once; a busy one lets a group gather for five milliseconds. Changes of users go through it too, so
 //! that the store has one writer.
 
 use std::fmt;
@@ -58,7 +58,8 @@ impl Journal {
     pub fn start(store: Store, deliver: Deliver) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_WAITING);
         let counters = Arc::new(JournalCounters::default());
-        let writer = Writer { store, receiver, deliver, counters: Arc::clone(&counters) };
+        let origin = (unix_ms(), StdInstant::now());
+        let writer = Writer { store, receiver, deliver, counters: Arc::clone(&counters), origin };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(|| writer.run())?;
         Ok(Self { handle: JournalHandle { sender, counters }, thread })
     }
@@ -133,6 +134,8 @@ struct Writer {
     receiver: Receiver<Job>,
     deliver: Deliver,
     counters: Arc<JournalCounters>,
+    /// Both clocks at the start, the wall's in milliseconds since 1970.
+    origin: (i64, StdInstant),
 }
 
 impl Writer {
@@ -187,7 +190,10 @@ impl Writer {
             (self.deliver)(of_one_shard[0].0, outcomes); // chunks are never empty
         }
         batch.tickets.clear();
-        if let Err(error) = self.store.purge_if_due(unix_ms()) {
+        // Not the wall clock itself: before the store has followed a step of it, everything might seem to have ended.
+        let (unix, at) = self.origin;
+        let now = unix.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX));
+        if let Err(error) = self.store.purge_if_due(now.saturating_add(self.store.clock_step())) {
             self.tell(&Err(error));
         }
     }
@@ -226,7 +232,7 @@ const MAX_WAITING: usize = 16_384;
 
 /// How long a group gathers when the last one was written less than that ago. A transaction costs as much CPU as the
 /// answer to several registrations, however many rows it has; a registration that comes alone does not wait.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Rows in one transaction: beyond this, larger groups save nothing and delay the first answers.
 const MAX_BATCH_ROWS: usize = 2048;

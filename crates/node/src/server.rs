@@ -31,6 +31,7 @@ use farspeak_sip::endpoint::EndpointConfig;
 pub use certificates::authority;
 
 use crate::accounts;
+use crate::binding::BindingRow;
 use crate::config::{ConfigErrors, Loaded};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::entropy::SystemRng;
@@ -57,6 +58,8 @@ pub struct Server {
     config_file: PathBuf,
     telemetry: Telemetry,
     clock: NetClock,
+    /// How far the wall clock has stepped since the start, in milliseconds, as far as the store has been told.
+    clock_step: i64,
     started: StdInstant,
     shared: Arc<Shared>,
     certificates: Arc<CertificateStore>,
@@ -151,7 +154,9 @@ impl Server {
         let (rows, newest) = store.bindings(wall.unix_ms(clock.now()))?;
         let suffix = format!("@{}", shared.settings().domain.name());
         let known = |aor: &str| aor.strip_suffix(&suffix).is_some_and(|name| shared.users.get(name).is_some());
-        let rows: Vec<_> = rows.into_iter().filter(|row| known(&row.aor)).collect();
+        let rows = rows.into_iter().filter(|row| known(&row.aor));
+        let longest = config.registrar.max_expires;
+        let rows: Vec<_> = rows.map(|row| bounded(row, wall.unix_ms(clock.now()), longest)).collect();
         let datagrams = rows.iter().filter(|row| row.transport == farspeak_sansio::Transport::Udp);
         let datagrams: Vec<_> = datagrams.map(|row| (row.flow(), wall.instant(row.expires_at_unix_ms))).collect();
         let restored = shared.location.restore(clock.now(), wall, newest, rows);
@@ -233,6 +238,7 @@ impl Server {
             config_file,
             telemetry,
             clock,
+            clock_step: 0,
             started: StdInstant::now(),
             shared,
             certificates,
@@ -337,6 +343,13 @@ fn deliver(ways: Arc<OnceLock<ShardHandles<Node>>>) -> Deliver {
     })
 }
 
+/// No binding lasts longer than it could have been granted now: if the wall clock went back while no node ran, what the
+/// store kept would seem to last for as long.
+fn bounded(row: BindingRow, now_unix_ms: i64, longest: Duration) -> BindingRow {
+    let latest = now_unix_ms.saturating_add(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
+    BindingRow { expires_at_unix_ms: row.expires_at_unix_ms.min(latest), ..row }
+}
+
 fn key(store: &mut Store, name: &str, rng: &mut SystemRng) -> Result<[u8; 16], ServeError> {
     let kept = store.meta_or_insert(name, &rng.key::<16>())?;
     kept.try_into()
@@ -419,5 +432,37 @@ impl From<DataDirError> for ServeError {
 impl From<StoreError> for ServeError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_went_back_keeps_no_binding_longer_than_one_can_be_granted() {
+        let row = |expires_at_unix_ms| BindingRow {
+            aor: "alice@example.org".to_owned(),
+            contact: "sip:alice@192.0.2.4".to_owned(),
+            instance: None,
+            reg_id: None,
+            q: 1000,
+            expires_at_unix_ms,
+            call_id: "c".to_owned(),
+            cseq: 1,
+            path: String::new(),
+            params: String::new(),
+            user_agent: String::new(),
+            transport: farspeak_sansio::Transport::Tls,
+            local: ([127, 0, 0, 1], 5061).into(),
+            remote: ([127, 0, 0, 1], 40_000).into(),
+            flow_bits: 0,
+            version: 1,
+        };
+        let (now, hour) = (1_700_000_000_000, 3_600_000);
+        let ends = |at| bounded(row(at), now, Duration::from_secs(7200)).expires_at_unix_ms;
+        assert_eq!(ends(now + hour), now + hour);
+        assert_eq!(ends(now + 1000 * hour), now + 2 * hour);
+        assert_eq!(ends(i64::MAX), now + 2 * hour);
     }
 }

@@ -68,6 +68,8 @@ pub struct Store {
     /// The greatest version seen at the last purge: older removals cannot be overtaken any more.
     purged_version: i64,
     newest_version: i64,
+    /// How far the wall clock has stepped since the process started, in milliseconds.
+    clock_step: i64,
 }
 
 impl Store {
@@ -116,6 +118,7 @@ impl Store {
             written: 0,
             purged_version: newest_version,
             newest_version,
+            clock_step: 0,
         })
     }
 
@@ -131,7 +134,12 @@ impl Store {
     /// # Errors
     /// The disk is full, gone or read-only: nothing of `changes` is in the store.
     pub fn commit<'a>(&mut self, changes: impl IntoIterator<Item = &'a BindingRow>) -> Result<(), StoreError> {
-        let changes: Vec<&BindingRow> = changes.into_iter().collect();
+        let moved: Vec<BindingRow>;
+        let mut changes: Vec<&BindingRow> = changes.into_iter().collect();
+        if self.clock_step != 0 {
+            moved = changes.into_iter().map(|row| moved_by(self.clock_step, row)).collect();
+            changes = moved.iter().collect();
+        }
         let connection = &mut self.connection;
         let upserts = &self.upserts;
         let result = self.runtime.block_on(async {
@@ -147,6 +155,32 @@ impl Store {
         let newest = changes.iter().map(|row| row.version as i64).max().unwrap_or(0);
         self.newest_version = self.newest_version.max(newest);
         Ok(())
+    }
+
+    /// The wall clock now differs by `step_ms` from what this process takes it for: moves the end of every binding to
+    /// where it lies by the wall clock, here and in every later [`Store::commit`].
+    ///
+    /// A process counts time from its start and notices no step. The next process starts with the stepped clock: without
+    /// this, bindings would be gone for it, or stay for as long as the step was.
+    ///
+    /// # Errors
+    /// The disk is full, gone or read-only: nothing has moved; try again.
+    pub fn follow_clock(&mut self, step_ms: i64) -> Result<(), StoreError> {
+        let by = step_ms.saturating_sub(self.clock_step);
+        // 0 stands for a binding that was removed.
+        self.execute(
+            sqlx::query(
+                "UPDATE bindings SET expires_at_unix_ms = max(1, expires_at_unix_ms + ?) WHERE expires_at_unix_ms <> 0",
+            )
+            .bind(by),
+        )?;
+        self.clock_step = step_ms;
+        Ok(())
+    }
+
+    /// What [`Store::follow_clock`] was told last; 0 before.
+    pub const fn clock_step(&self) -> i64 {
+        self.clock_step
     }
 
     /// Bindings that have not ended at `now`, and the greatest version of any, ended and removed ones included.
@@ -300,6 +334,12 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+fn moved_by(step: i64, row: &BindingRow) -> BindingRow {
+    let at = row.expires_at_unix_ms;
+    let expires_at_unix_ms = if row.is_removal() { at } else { at.saturating_add(step).max(1) };
+    BindingRow { expires_at_unix_ms, ..row.clone() }
 }
 
 /// A new file is its owner's alone; SQLite gives the files beside it the same permissions.

@@ -49,8 +49,9 @@ pub(super) async fn until_stopped(server: Server) -> Result<Server, ServeError> 
                 let _ = state.borrow_mut().reload();
             }
             _ = sweep.tick() => {
-                let server = state.borrow();
+                let mut server = state.borrow_mut();
                 server.shared.location.sweep(server.clock.now(), SWEEP_BUDGET);
+                server.follow_wall_clock(unix_ms());
             }
             _ = renewal.tick() => state.borrow().renew_certificates(),
         }
@@ -126,6 +127,19 @@ impl Server {
         Ok(value)
     }
 
+    /// Tells the store if the wall clock has stepped: what it keeps is for a process that will start by that clock.
+    fn follow_wall_clock(&mut self, unix_ms: i64) {
+        let step = unix_ms.saturating_sub(self.shared.clock.unix_ms(self.clock.now()));
+        if step.abs_diff(self.clock_step) < STEP_MS {
+            return;
+        }
+        tracing::warn!(by_ms = step.saturating_sub(self.clock_step), "the wall clock has stepped");
+        // Not waited for twice: the store is full or gone, and says so by itself; the next tick tries again.
+        if let Ok(Ok(())) = self.journal.handle().with_store(move |store| store.follow_clock(step)) {
+            self.clock_step = step;
+        }
+    }
+
     /// A registration may have come in between the store's change and ours: remove both in memory and on disk.
     fn forget_phones(&self, name: &str) -> Result<(), Failure> {
         let aor = self.shared.settings().domain.aor_of_user(name);
@@ -166,6 +180,8 @@ fn stopped(error: StoreError) -> Failure {
 
 /// Addresses looked at in one sweep: about a millisecond.
 const SWEEP_BUDGET: usize = 1000;
+/// Difference between the clocks, in milliseconds, that counts as a step.
+const STEP_MS: u64 = 5000;
 /// How often the node's own certificates are looked at.
 const RENEWAL: Duration = Duration::from_secs(86_400 / 2);
 /// How long a client of the control socket may take.

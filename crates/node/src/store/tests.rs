@@ -50,6 +50,29 @@ fn open(scratch: &Scratch) -> Store {
 }
 
 #[test]
+fn a_step_of_the_wall_clock_neither_ends_a_binding_nor_keeps_it_for_ever() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch);
+    let removed = BindingRow { expires_at_unix_ms: 0, ..row("carol@example.org", 2) };
+    store.commit(&[row("alice@example.org", 1), removed]).unwrap();
+    let ends = |store: &mut Store| -> Vec<i64> {
+        store.bindings(0).unwrap().0.iter().map(|row| row.expires_at_unix_ms).collect()
+    };
+    for step in [1_700_000_000_000, -500, 86_400_000, 86_400_000] {
+        store.follow_clock(step).unwrap();
+        store.commit(&[row("bob@example.org", 3)]).unwrap();
+        assert_eq!(ends(&mut store), [1000 + step, 1000 + step]);
+    }
+    // What is written later follows too, and a removal stays one.
+    store
+        .commit(&[row("bob@example.org", 4), BindingRow { expires_at_unix_ms: 0, ..row("alice@example.org", 5) }])
+        .unwrap();
+    assert_eq!(ends(&mut store), [86_401_000]);
+    drop(store);
+    assert_eq!(ends(&mut open(&scratch)), [86_401_000]);
+}
+
+#[test]
 fn gives_back_what_it_was_given_after_reopening() {
     let scratch = Scratch::new();
     let rows: Vec<BindingRow> = (0..1000).map(|n| row(&format!("user{n:04}@example.org"), n + 1)).collect();
