@@ -166,8 +166,10 @@ fn a_token_is_no_way_to_speak_for_another() {
     };
     let sent = node.receive(carol(), &message("<sip:alice@biloxi.example>", "m1"));
     assert_eq!(lines(&sent), [format!("40002 MESSAGE {DESK} SIP/2.0")]);
-    let answer = refused(&mut node, &message("<sip:bob@BILOXI.example>", "m2"));
-    assert!(first_line(&answer).contains(" 403 "), "{answer}");
+    for (other, branch) in [("bob@BILOXI.example", "m2"), ("bob@localhost:9999", "m4"), ("bob@127.0.0.1:9999", "m5")] {
+        let answer = refused(&mut node, &message(&format!("<sip:{other}>"), branch));
+        assert!(first_line(&answer).contains(" 403 "), "{answer}");
+    }
     // The callee answers to the name that he was called by, whatever that was.
     let routes = format!("Route: {}\r\n", header(&forwarded, "Record-Route").join(", "));
     let sent = node.receive(desk(), &request("MESSAGE", "sip:carol@203.0.113.3", "m3", &routes));
