@@ -39,4 +39,6 @@ class Report:
         sys.exit(1 if self.failed else 0)
 
     def _line(self, verdict, case, detail):
-        print(f"{verdict} {self.suite}: {case}" + (f" ({detail})" if detail else ""), flush=True)
+        # One write for the line and its end: cases that run side by side must not share a line.
+        sys.stdout.write(f"{verdict} {self.suite}: {case}" + (f" ({detail})" if detail else "") + "\n")
+        sys.stdout.flush()

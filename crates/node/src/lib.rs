@@ -5,6 +5,10 @@
 //! [`shared::Shared`]. The edge (configuration, store, server, admin) feeds it and does what its events ask; without the
 //! feature `edge` the core is all there is, and its dependencies prove that it does no I/O.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(feature = "edge")]
 pub mod accounts;
 pub mod answer;

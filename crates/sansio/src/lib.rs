@@ -22,6 +22,10 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod flow;
 mod instant;
 mod ladder;
