@@ -48,7 +48,7 @@ impl Upserts {
 }
 
 /// Rows up to which there is a statement for every number of them.
-const SMALL: usize = 16;
+const SMALL: usize = 32;
 
 const COLUMNS: &str = "aor, contact, instance, reg_id, q, expires_at_unix_ms, call_id, cseq, path, params, user_agent, \
      transport, local, remote, flow, version";
