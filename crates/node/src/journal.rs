@@ -299,10 +299,8 @@ mod tests {
         assert_eq!(tickets, (1..=1000).collect::<Vec<_>>(), "each exactly once");
     }
 
-    #[test]
-    fn many_registrations_share_a_transaction() {
-        let scratch = Scratch::new();
-        let (journal, _outcomes) = start(&scratch);
+    /// Keeps the journal's thread busy until what it gives back is called.
+    fn occupy(journal: &Journal) -> impl FnOnce() + use<> {
         let (entered, at_work) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let handle = journal.handle().clone();
@@ -313,11 +311,21 @@ mod tests {
             })
         });
         at_work.recv().unwrap();
+        move || {
+            drop(release);
+            holder.join().unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn many_registrations_share_a_transaction() {
+        let scratch = Scratch::new();
+        let (journal, _outcomes) = start(&scratch);
+        let release = occupy(&journal);
         for n in 1..=500 {
             journal.handle().commit(0, Ticket(n), vec![row(n)]).unwrap();
         }
-        drop(release);
-        holder.join().unwrap().unwrap();
+        release();
         let counters = Arc::clone(&journal.handle().counters);
         journal.stop().unwrap();
         assert_eq!(counters.commits.load(Ordering::Relaxed), 500);
@@ -329,20 +337,10 @@ mod tests {
     fn a_full_queue_is_said_at_once() {
         let scratch = Scratch::new();
         let (journal, _outcomes) = start(&scratch);
-        let (entered, at_work) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
-        let handle = journal.handle().clone();
-        let holder = std::thread::spawn(move || {
-            handle.with_store(move |_| {
-                entered.send(()).unwrap();
-                let _ = released.recv();
-            })
-        });
-        at_work.recv().unwrap();
+        let release = occupy(&journal);
         let refused = (0..).find_map(|n| journal.handle().commit(0, Ticket(n), Vec::new()).err());
         assert_eq!(refused, Some(StoreError::Overloaded));
-        drop(release);
-        holder.join().unwrap().unwrap();
+        release();
         journal.stop().unwrap();
     }
 
