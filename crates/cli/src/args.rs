@@ -68,7 +68,8 @@ pub enum Command {
     Reload,
     /// Draw a call from the ladder log (`log.ladder` in the configuration).
     #[command(after_help = "Examples:\n  farspeak ladder                            list the calls in the log\n  \
-                            farspeak ladder calls.jsonl --call 3c26     draw the call whose Call-ID begins so")]
+                            farspeak ladder calls.jsonl --call 3c26     draw the call whose Call-ID begins so\n  \
+                            farspeak ladder --call 3c26 --states        the same with states and timers")]
     Ladder {
         /// The log [default: what `log.ladder` names].
         file: Option<PathBuf>,
@@ -78,6 +79,9 @@ pub enum Command {
         /// Draw every call.
         #[arg(long, conflicts_with = "call")]
         all: bool,
+        /// Show also which states transactions entered and which timers fired.
+        #[arg(long)]
+        states: bool,
     },
     /// Say what listens where, what is weak, what is broken and who holds a port that is taken.
     #[command(after_help = "Examples:\n  farspeak doctor\n  farspeak doctor --json")]

@@ -10,7 +10,18 @@ use crate::exit::{CliError, CliResult, Exit};
 use crate::output;
 use crate::place::Place;
 
-pub fn run(place: &Place, json: bool, file: Option<PathBuf>, call: Option<&str>, all: bool) -> CliResult {
+/// What of the log is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Show<'a> {
+    /// Only calls whose Call-ID begins so.
+    pub call: Option<&'a str>,
+    /// Every call is drawn, not listed.
+    pub all: bool,
+    /// States and timers besides messages.
+    pub states: bool,
+}
+
+pub fn run(place: &Place, json: bool, file: Option<PathBuf>, show: Show<'_>) -> CliResult {
     let file = match file {
         Some(file) => file,
         None => place.load()?.config.log.ladder.ok_or_else(|| {
@@ -18,7 +29,9 @@ pub fn run(place: &Place, json: bool, file: Option<PathBuf>, call: Option<&str>,
             CliError::new(Exit::Unknown, text)
         })?,
     };
-    let records = read(&file)?;
+    let Show { call, all, states } = show;
+    let mut records = read(&file)?;
+    records.retain(|record| states || record.message().is_some());
     let all_calls = calls(&records);
     let chosen: Vec<&Call<'_>> = match call {
         Some(id) => {
@@ -44,7 +57,7 @@ pub fn run(place: &Place, json: bool, file: Option<PathBuf>, call: Option<&str>,
         rows.extend(chosen.iter().map(|call| {
             let cells = [call.id, call.method(), call.from(), call.to(), call.outcome().unwrap_or("-")];
             let mut row: Vec<String> = cells.map(str::to_owned).to_vec();
-            row.push(call.records.len().to_string());
+            row.push(call.messages().count().to_string());
             row
         }));
         output::print(&output::table(&rows));
@@ -71,9 +84,9 @@ fn title(call: &Call<'_>) -> String {
 }
 
 fn to_json(call: &Call<'_>) -> Value {
-    let message = |record: &&LadderRecord| serde_json::from_str::<Value>(&record.to_line()).unwrap_or_default();
+    let record = |record: &&LadderRecord| serde_json::from_str::<Value>(&record.to_line()).unwrap_or_default();
     json!({
         "call": call.id, "method": call.method(), "from": call.from(), "to": call.to(), "outcome": call.outcome(),
-        "messages": call.records.iter().map(message).collect::<Vec<_>>(),
+        "records": call.records.iter().map(record).collect::<Vec<_>>(),
     })
 }

@@ -32,7 +32,9 @@ fn main() -> ExitCode {
         Command::Config { command } => config::run(&place, json, command),
         Command::Status => status::status(&place, json),
         Command::Reload => status::reload(&place, json),
-        Command::Ladder { file, call, all } => ladder::run(&place, json, file, call.as_deref(), all),
+        Command::Ladder { file, call, all, states } => {
+            ladder::run(&place, json, file, ladder::Show { call: call.as_deref(), all, states })
+        }
         Command::Doctor => doctor::run(&place, json),
     };
     match result {

@@ -266,7 +266,10 @@ fn a_call_in_the_ladder_log_can_be_drawn() {
     let drawn = text(&scratch.run(&["ladder", "--call", "alice-"]).stdout);
     assert!(drawn.contains("|-------- REGISTER -------->|") && drawn.contains("200 OK"), "{drawn}");
     let listed = scratch.json(&["ladder"]);
-    assert_eq!(listed[0]["messages"].as_array().unwrap().len(), 4, "{listed}");
+    assert_eq!(listed[0]["records"].as_array().unwrap().len(), 4, "{listed}");
+    assert!(!drawn.contains("[Trying]"), "{drawn}");
+    let states = text(&scratch.run(&["ladder", "--call", "alice-", "--states"]).stdout);
+    assert!(states.contains("|         [Trying]          |") && states.contains("[Completed]"), "{states}");
     assert!(!listed.to_string().contains(&password));
     scratch.fails(&["ladder", "--call", "nonsuch"], 4);
 }

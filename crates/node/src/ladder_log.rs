@@ -1,6 +1,7 @@
-//! The ladder log: every message in full, one JSON object a line, and the picture of a call drawn from it.
+//! The ladder log: every message in full, every state and every timer, one JSON object a line, and the picture of a call
+//! drawn from it.
 //!
-//! [`Recorded`] wraps a machine and writes what passes; `farspeak ladder` reads the file and [draws](draw) it. It
+//! The transaction layer of each shard writes to a [`LadderFile`]; `farspeak ladder` reads it and [draws](draw) it. It
 //! holds who called whom, so it is off unless the operator names a file. Secrets are masked before they are written:
 //! digest answers and SDES keys.
 
@@ -13,15 +14,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use farspeak_sansio::{Flow, Instant, Machine, Receive, Transmit};
+use farspeak_sansio::{Ladder, Record};
 
 use crate::shared::Clock;
 pub use draw::{Call, calls, draw};
-pub use record::{Direction, LadderRecord};
+pub use record::{LadderRecord, What};
 
-/// The file, shared by all shards.
+/// The file, shared by all shards. A shard without one spends one test a message on it.
 #[derive(Clone, Debug)]
-pub struct LadderFile(Arc<Mutex<Inner>>);
+pub struct LadderFile {
+    inner: Arc<Mutex<Inner>>,
+    clock: Clock,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -32,19 +36,19 @@ struct Inner {
 }
 
 impl LadderFile {
-    /// Opens `path` to append to it, readable by its owner alone.
+    /// Opens `path` to append to it, readable by its owner alone. `clock` dates what is written.
     ///
     /// # Errors
     /// The file cannot be opened for writing.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, clock: Clock) -> io::Result<Self> {
         let file = open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self(Arc::new(Mutex::new(Inner { path: path.to_owned(), file, bytes, failed: false }))))
+        let inner = Inner { path: path.to_owned(), file, bytes, failed: false };
+        Ok(Self { inner: Arc::new(Mutex::new(inner)), clock })
     }
 
-    fn write(&self, record: &LadderRecord) {
-        let line = record.to_line();
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn write(&self, line: &str) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.bytes > MAX_BYTES {
             inner.turn_over();
         }
@@ -79,69 +83,12 @@ fn open(path: &Path) -> io::Result<File> {
 /// Bytes after which the file is turned over; two such files is the most that is kept.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// A machine whose messages are written down. Without a file it costs one test a message.
-#[derive(Debug)]
-pub struct Recorded<M> {
-    inner: M,
-    file: Option<LadderFile>,
-    clock: Clock,
-    now: Instant,
-}
-
-impl<M> Recorded<M> {
-    /// Wraps `inner`.
-    pub const fn new(inner: M, file: Option<LadderFile>, clock: Clock) -> Self {
-        Self { inner, file, clock, now: Instant::ZERO }
-    }
-
-    /// The machine itself, for calls that send: `now` stamps what leaves afterwards.
-    pub fn at(&mut self, now: Instant) -> &mut M {
-        self.now = now;
-        &mut self.inner
-    }
-
-    /// The machine itself.
-    pub const fn inner(&self) -> &M {
-        &self.inner
-    }
-
-    fn write(&self, direction: Direction, flow: Flow, bytes: &[u8]) {
-        if let Some(file) = &self.file {
-            file.write(&LadderRecord::new(self.clock.unix_ms(self.now), direction, flow, bytes));
+impl Ladder for LadderFile {
+    fn record(&mut self, record: Record<'_>) {
+        // What belongs to no flow happened between nobody: there is no place for it in the picture.
+        if let Some(flow) = record.flow {
+            let unix_ms = self.clock.unix_ms(record.at);
+            self.write(&LadderRecord::new(unix_ms, flow, record.subject, record.kind).to_line());
         }
-    }
-}
-
-impl<M: Machine> Machine for Recorded<M> {
-    type Event = M::Event;
-
-    fn handle_receive(&mut self, now: Instant, received: Receive<'_>) {
-        self.now = now;
-        self.write(Direction::Received, received.flow, received.bytes);
-        self.inner.handle_receive(now, received);
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.now = now;
-        self.inner.handle_timeout(now);
-    }
-
-    fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
-        self.now = now;
-        self.inner.handle_flow_failed(now, flow);
-    }
-
-    fn poll_transmit(&mut self) -> Option<Transmit> {
-        let transmit = self.inner.poll_transmit()?;
-        self.write(Direction::Sent, transmit.flow, &transmit.bytes);
-        Some(transmit)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.inner.poll_timeout()
-    }
-
-    fn poll_event(&mut self) -> Option<Self::Event> {
-        self.inner.poll_event()
     }
 }

@@ -37,7 +37,7 @@ use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::entropy::SystemRng;
 use crate::event::Event;
 use crate::journal::{Deliver, Journal};
-use crate::ladder_log::{LadderFile, Recorded};
+use crate::ladder_log::LadderFile;
 use crate::location::{Location, LocationConfig};
 use crate::shard::{Shard, ShardConfig};
 use crate::shared::{Clock, Keys, Shared, SharedParts};
@@ -46,9 +46,6 @@ use crate::telemetry::Telemetry;
 use crate::throttle::Throttle;
 use crate::users::Users;
 use crate::wire::SipFraming;
-
-/// The machine that each core runs.
-type Node = Recorded<Shard>;
 
 /// A node that accepts connections.
 pub struct Server {
@@ -63,7 +60,7 @@ pub struct Server {
     started: StdInstant,
     shared: Arc<Shared>,
     certificates: Arc<CertificateStore>,
-    net: Net<Node>,
+    net: Net<Shard>,
     journal: Journal,
     admin: Option<std::net::TcpListener>,
     control: std::os::unix::net::UnixListener,
@@ -165,13 +162,13 @@ impl Server {
         let admin = bind_admin(config.admin.listen)?;
         let control = bind_control(&data)?;
         let ladder = match &config.log.ladder {
-            Some(path) => Some(LadderFile::open(path).map_err(|error| {
+            Some(path) => Some(LadderFile::open(path, wall).map_err(|error| {
                 ServeError::Other(format!("cannot write the ladder log {}: {error} (log.ladder)", path.display()))
             })?),
             None => None,
         };
 
-        let ways: Arc<OnceLock<ShardHandles<Node>>> = Arc::default();
+        let ways: Arc<OnceLock<ShardHandles<Shard>>> = Arc::default();
         let journal = Journal::start(store, deliver(Arc::clone(&ways)))
             .map_err(|error| ServeError::Other(format!("cannot start the journal: {error}")))?;
         let certificates = CertificateStore::new(identities);
@@ -180,7 +177,7 @@ impl Server {
         let net = loop {
             let mut net_config = settings::net(config);
             net_config.listeners = plan.listeners(&certificates)?;
-            let build = builder(&shared, &journal, ladder.clone(), wall, &loaded);
+            let build = builder(&shared, &journal, ladder.clone(), &loaded);
             match farspeak_net::start(net_config, clock, build) {
                 Ok(net) => break net,
                 Err(StartError::Bind(error)) => match plan.give_way(&error) {
@@ -197,8 +194,7 @@ impl Server {
         for (index, handle) in net.handles().iter().enumerate() {
             let flows: Vec<_> = datagrams.iter().skip(index).step_by(shards).copied().collect();
             // A queue that is full at the start is a busy start: the phones register again by themselves.
-            let _ = handle.run(move |machine, now| {
-                let shard = machine.at(now);
+            let _ = handle.run(move |shard, now| {
                 flows.into_iter().for_each(|(flow, until)| shard.keep_alive(now, flow, until));
             });
         }
@@ -295,48 +291,49 @@ fn builder(
     shared: &Arc<Shared>,
     journal: &Journal,
     ladder: Option<LadderFile>,
-    wall: Clock,
     loaded: &Loaded,
-) -> impl Fn(farspeak_net::Birth<Node>) -> Parts<Node, SipFraming> + Send + Sync + 'static {
+) -> impl Fn(farspeak_net::Birth<Shard>) -> Parts<Shard, SipFraming> + Send + Sync + 'static {
     let (shared, journal) = (Arc::clone(shared), journal.handle().clone());
     let max_transactions = loaded.config.limits.max_transactions;
     move |birth| {
         let mut endpoint = EndpointConfig::default();
         endpoint.max_transactions = max_transactions;
         let rng = Box::new(SystemRng::new());
-        let shard = Shard::new(ShardConfig { id: birth.shard, shared: Arc::clone(&shared), rng, endpoint });
+        let mut shard = Shard::new(ShardConfig { id: birth.shard, shared: Arc::clone(&shared), rng, endpoint });
         let framing = SipFraming::new(shared.settings().limits.clone());
         let journal = journal.clone();
-        let machine = Recorded::new(shard, ladder.clone(), wall);
-        Parts::new(machine, framing, move |context, machine, now, event| match event {
+        if let Some(file) = &ladder {
+            shard.set_ladder(Some(Box::new(file.clone())));
+        }
+        Parts::new(shard, framing, move |context, shard, now, event| match event {
             Event::Commit { ticket, changes } => {
                 if let Err(error) = journal.commit(context.shard(), ticket, changes) {
-                    machine.at(now).committed(now, ticket, Err(error));
+                    shard.committed(now, ticket, Err(error));
                 }
             }
-            Event::ToShard { shard, flow, bytes } => {
-                if let Some(handle) = context.handles().get(shard) {
+            Event::ToShard { shard: other, flow, bytes } => {
+                if let Some(handle) = context.handles().get(other) {
                     // A full queue loses it, as a datagram would be: the sender repeats.
-                    let _ = handle.run(move |machine, now| {
-                        machine.handle_receive(now, Receive { flow, bytes: &bytes });
+                    let _ = handle.run(move |shard, now| {
+                        shard.handle_receive(now, Receive { flow, bytes: &bytes });
                     });
                 }
             }
             Event::CloseFlow { flow } => context.close(flow),
         })
-        .on_stop(|_, _| (), |machine| machine.inner().is_idle())
+        .on_stop(|_, _| (), |shard| shard.is_idle())
     }
 }
 
 /// Brings the journal's outcomes to the shards that wait for them.
-fn deliver(ways: Arc<OnceLock<ShardHandles<Node>>>) -> Deliver {
+fn deliver(ways: Arc<OnceLock<ShardHandles<Shard>>>) -> Deliver {
     Box::new(move |shard, outcomes| {
         // No shard can have asked before it existed.
         if let Some(handle) = ways.wait().get(shard) {
             // A shard that has stopped has nobody to answer.
-            let _ = handle.run_blocking(move |machine: &mut Node, now: Instant| {
+            let _ = handle.run_blocking(move |shard: &mut Shard, now: Instant| {
                 for (ticket, result) in outcomes {
-                    machine.at(now).committed(now, ticket, result);
+                    shard.committed(now, ticket, result);
                 }
             });
         }

@@ -287,9 +287,15 @@ impl Endpoint {
         }
     }
 
-    /// Writes the ladder log from now on. Its subjects are Call-IDs.
+    /// Writes the ladder log from now on. Its subjects are Call-IDs; timers and states come with the flow of their
+    /// transaction.
     pub fn set_ladder(&mut self, ladder: Option<Box<dyn Ladder + Send>>) {
         self.ladder = ladder;
+    }
+
+    /// Writes down in the ladder log, if there is one, that a timer of the user's own has fired for `tx`: Timer C.
+    pub fn note_timer(&mut self, now: Instant, tx: ClientTx, name: &str) {
+        self.record_of(now, Slot::from_bits(tx.0), RecordKind::Timer(name));
     }
 
     /// Puts new bounds on messages and tables into force. Timers and shard stay as they are.
@@ -398,10 +404,7 @@ impl Endpoint {
         if !is_live(&self.table, &key) {
             return;
         }
-        if self.ladder.is_some() {
-            let subject = self.subject_of(key.slot);
-            self.record(now, None, &subject, RecordKind::Timer(key.timer.name()));
-        }
+        self.record_of(now, key.slot, RecordKind::Timer(key.timer.name()));
         match self.table.get(key.slot) {
             Some(Transaction::Server(_)) => self.step_server(now, key.slot, server::Input::Timer(key.timer), None),
             Some(Transaction::Client(_)) => self.step_client(now, key.slot, client::Input::Timer(key.timer), None),
@@ -409,19 +412,19 @@ impl Endpoint {
         }
     }
 
-    fn subject_of(&self, slot: Slot) -> Arc<str> {
-        match self.table.get(slot) {
-            Some(Transaction::Server(server)) => Arc::clone(&server.subject),
-            Some(Transaction::Client(client)) => Arc::clone(&client.subject),
-            None => Arc::default(),
-        }
+    fn record_state(&mut self, now: Instant, slot: Slot, state: &'static str) {
+        self.record_of(now, slot, RecordKind::State(state));
     }
 
-    fn record_state(&mut self, now: Instant, slot: Slot, state: &'static str) {
-        if self.ladder.is_some() {
-            let subject = self.subject_of(slot);
-            self.record(now, None, &subject, RecordKind::State(state));
-        }
+    /// Writes what happened in a transaction, with its flow.
+    fn record_of(&mut self, now: Instant, slot: Slot, kind: RecordKind<'_>) {
+        let Some(ladder) = &mut self.ladder else { return };
+        let (flow, subject) = match self.table.get(slot) {
+            Some(Transaction::Server(server)) => (server.route, &server.subject),
+            Some(Transaction::Client(client)) => (client.flow, &client.subject),
+            None => return,
+        };
+        ladder.record(Record { at: now, flow: Some(flow), subject, kind });
     }
 
     /// Drops outdated timers at the front, so that they wake nobody.

@@ -173,7 +173,7 @@ section! {
         format: LogFormat = LogFormat::Auto,
         /// `error`, `warn`, `info`, `debug` or `trace`. Up to `debug`, no line tells who called whom.
         level: LogLevel = LogLevel::Info,
-        /// File that gets every message in full, for `farspeak ladder`. It holds who called whom: empty, it is off.
+        /// File that gets every message in full, states and timers, for `farspeak ladder`. It holds who called whom: empty, it is off.
         ladder: Option<PathBuf> = None,
     }
 }

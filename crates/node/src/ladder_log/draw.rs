@@ -3,39 +3,44 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::{Direction, LadderRecord};
+use super::{LadderRecord, What};
 
 /// One call (or registration, or other exchange) of a ladder log.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
     /// Its Call-ID.
     pub id: &'a str,
-    /// Its messages, in order.
+    /// What happened in it, in order.
     pub records: Vec<&'a LadderRecord>,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Its messages, in order.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &'a LadderRecord> {
+        self.records.iter().copied().filter(|record| record.message().is_some())
+    }
+
     /// The method that began it.
-    pub fn method(&self) -> &str {
-        self.records.first().map_or("", |record| start(record).split(' ').next().unwrap_or(""))
+    pub fn method(&self) -> &'a str {
+        self.messages().next().map_or("", |record| start(record).split(' ').next().unwrap_or(""))
     }
 
     /// Who called, as the From header field says.
-    pub fn from(&self) -> &str {
-        self.records.first().and_then(|record| record.header("From", "f")).map_or("", address)
+    pub fn from(&self) -> &'a str {
+        self.messages().next().and_then(|record| record.header("From", "f")).map_or("", address)
     }
 
     /// Who was called, as the To header field says.
-    pub fn to(&self) -> &str {
-        self.records.first().and_then(|record| record.header("To", "t")).map_or("", address)
+    pub fn to(&self) -> &'a str {
+        self.messages().next().and_then(|record| record.header("To", "t")).map_or("", address)
     }
 
     /// The last final response that the node sent to the request that began it, as `200 OK`.
-    pub fn outcome(&self) -> Option<&str> {
-        let first = self.records.first()?;
+    pub fn outcome(&self) -> Option<&'a str> {
+        let first = self.messages().next()?;
         let method = self.method();
-        let mut finals = self.records.iter().filter(|record| {
-            record.direction == Direction::Sent
+        let mut finals = self.messages().filter(|record| {
+            matches!(record.what, What::Sent(_))
                 && record.remote == first.remote
                 && record.header("CSeq", "CSeq").is_some_and(|cseq| cseq.ends_with(method))
                 && start(record).strip_prefix("SIP/2.0 ").is_some_and(|status| !status.starts_with('1'))
@@ -45,7 +50,7 @@ impl Call<'_> {
     }
 }
 
-/// All calls of a log, in the order they began. Messages without Call-ID are left out.
+/// All calls of a log, in the order they began. What has no Call-ID is left out.
 pub fn calls(records: &[LadderRecord]) -> Vec<Call<'_>> {
     let mut calls: Vec<Call<'_>> = Vec::new();
     let mut index = std::collections::HashMap::new();
@@ -59,7 +64,8 @@ pub fn calls(records: &[LadderRecord]) -> Vec<Call<'_>> {
     calls
 }
 
-/// The picture: time since the first message, then a column for each peer with the node after the first of them.
+/// The picture: time since the first record, then a column for each peer with the node after the first of them. A state
+/// or timer stands beside the peer of its transaction, a state in brackets.
 pub fn draw(call: &Call<'_>) -> String {
     let mut peers: Vec<SocketAddr> = Vec::new();
     for record in &call.records {
@@ -83,18 +89,14 @@ pub fn draw(call: &Call<'_>) -> String {
     let begin = call.records.first().map_or(0, |record| record.unix_ms);
     for record in &call.records {
         let peer = peers.iter().position(|peer| *peer == record.remote).unwrap_or(0); // each was entered above
-        let (from, to) = match record.direction {
-            Direction::Received => (column(peer), NODE),
-            Direction::Sent => (NODE, column(peer)),
+        let line = match &record.what {
+            What::Received(_) => arrow(columns, column(peer), NODE, &label(record)),
+            What::Sent(_) => arrow(columns, NODE, column(peer), &label(record)),
+            What::Timer(name) => aside(columns, column(peer), name),
+            What::State(name) => aside(columns, column(peer), &format!("[{name}]")),
         };
         let elapsed = record.unix_ms - begin;
-        let _ = writeln!(
-            out,
-            "{:>4}.{:03} {}",
-            elapsed / 1000,
-            elapsed.rem_euclid(1000),
-            arrow(columns, from, to, &label(record))
-        );
+        let _ = writeln!(out, "{:>4}.{:03} {line}", elapsed / 1000, elapsed.rem_euclid(1000));
     }
     out
 }
@@ -115,12 +117,23 @@ fn arrow(columns: usize, from: usize, to: usize, label: &str) -> String {
     } else {
         shaft.replace_range(..1, "<");
     }
+    between(columns, left, right, &shaft)
+}
+
+/// A line that says `text` in the gap beside a peer's column, on the node's side of it.
+fn aside(columns: usize, peer: usize, text: &str) -> String {
+    let left = peer.saturating_sub(1);
+    between(columns, left, left + 1, &format!("{text:^width$.width$}", width = WIDTH - 1))
+}
+
+/// The columns, with `inlay` instead of what is between `left` and `right`.
+fn between(columns: usize, left: usize, right: usize, inlay: &str) -> String {
     let mut line = " ".repeat(WIDTH / 2);
     let mut at = 0;
     while at < columns {
         line.push('|');
         if at == left {
-            line.push_str(&shaft);
+            line.push_str(inlay);
             at = right;
         } else {
             if at + 1 < columns {
@@ -159,7 +172,7 @@ fn label(record: &LadderRecord) -> String {
 }
 
 fn start(record: &LadderRecord) -> &str {
-    record.message.lines().next().unwrap_or("")
+    record.message().and_then(|message| message.lines().next()).unwrap_or("")
 }
 
 /// The URI of a From or To value.
@@ -170,30 +183,40 @@ fn address(value: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use farspeak_sansio::{Flow, Transport};
+    use farspeak_sansio::{Flow, RecordKind, Transport};
 
     use super::*;
 
-    fn message(at: i64, direction: Direction, remote: &str, start: &str, cseq: &str) -> LadderRecord {
+    const ALICE: &str = "192.0.2.4:40000";
+    const BOB: &str = "192.0.2.5:40001";
+
+    fn record(at: i64, remote: &str, kind: RecordKind<'_>) -> LadderRecord {
         let flow = Flow::unbound(Transport::Tls, "192.0.2.1:5061".parse().unwrap(), remote.parse().unwrap());
-        let text = format!(
-            "{start}\r\nFrom: \"A\" <sip:alice@b>;tag=1\r\nTo: <sip:bob@b>\r\nCall-ID: c1\r\nCSeq: {cseq}\r\n\r\n"
-        );
-        LadderRecord::new(1_000_000 + at, direction, flow, text.as_bytes())
+        LadderRecord::new(1_000_000 + at, flow, "c1", kind)
+    }
+
+    fn received(at: i64, remote: &str, start: &str, cseq: &str) -> LadderRecord {
+        record(at, remote, RecordKind::Received(text(start, cseq).as_bytes()))
+    }
+
+    fn sent(at: i64, remote: &str, start: &str, cseq: &str) -> LadderRecord {
+        record(at, remote, RecordKind::Sent(text(start, cseq).as_bytes()))
+    }
+
+    fn text(start: &str, cseq: &str) -> String {
+        format!("{start}\r\nFrom: \"A\" <sip:alice@b>;tag=1\r\nTo: <sip:bob@b>\r\nCall-ID: c1\r\nCSeq: {cseq}\r\n\r\n")
     }
 
     fn log() -> Vec<LadderRecord> {
-        use Direction::{Received, Sent};
-        let (alice, bob) = ("192.0.2.4:40000", "192.0.2.5:40001");
         vec![
-            message(0, Received, alice, "INVITE sip:bob@b SIP/2.0", "1 INVITE"),
-            message(0, Sent, alice, "SIP/2.0 100 Trying", "1 INVITE"),
-            message(1, Sent, bob, "INVITE sip:bob@192.0.2.5 SIP/2.0", "1 INVITE"),
-            message(20, Received, bob, "SIP/2.0 180 Ringing", "1 INVITE"),
-            message(21, Sent, alice, "SIP/2.0 180 Ringing", "1 INVITE"),
-            message(1500, Received, bob, "SIP/2.0 200 OK", "1 INVITE"),
-            message(1501, Sent, alice, "SIP/2.0 200 OK", "1 INVITE"),
-            message(9000, Sent, alice, "SIP/2.0 200 OK", "2 BYE"),
+            received(0, ALICE, "INVITE sip:bob@b SIP/2.0", "1 INVITE"),
+            sent(0, ALICE, "SIP/2.0 100 Trying", "1 INVITE"),
+            sent(1, BOB, "INVITE sip:bob@192.0.2.5 SIP/2.0", "1 INVITE"),
+            received(20, BOB, "SIP/2.0 180 Ringing", "1 INVITE"),
+            sent(21, ALICE, "SIP/2.0 180 Ringing", "1 INVITE"),
+            received(1500, BOB, "SIP/2.0 200 OK", "1 INVITE"),
+            sent(1501, ALICE, "SIP/2.0 200 OK", "1 INVITE"),
+            sent(9000, ALICE, "SIP/2.0 200 OK", "2 BYE"),
         ]
     }
 
@@ -218,10 +241,36 @@ mod tests {
     }
 
     #[test]
+    fn states_and_timers_stand_beside_their_peer() {
+        let carol = "192.0.2.6:40002";
+        let log = [
+            received(0, ALICE, "INVITE sip:bob@b SIP/2.0", "1 INVITE"),
+            record(0, ALICE, RecordKind::State("Proceeding")),
+            sent(1, BOB, "INVITE sip:bob@192.0.2.5 SIP/2.0", "1 INVITE"),
+            sent(1, carol, "INVITE sip:bob@192.0.2.6 SIP/2.0", "1 INVITE"),
+            record(1, carol, RecordKind::State("Calling")),
+            record(501, BOB, RecordKind::Timer("Timer A")),
+        ];
+        let picture = draw(&calls(&log)[0]);
+        let expected = "
+              TLS 192.0.2.4:40000              farspeak               TLS 192.0.2.5:40001         TLS 192.0.2.6:40002
+   0.000               |--------- INVITE --------->|                           |                           |
+   0.000               |       [Proceeding]        |                           |                           |
+   0.001               |                           |--------- INVITE --------->|                           |
+   0.001               |                           |----------------------- INVITE ----------------------->|
+   0.001               |                           |                           |         [Calling]         |
+   0.501               |                           |          Timer A          |                           |
+";
+        assert_eq!(format!("\n{picture}"), expected, "\n{picture}");
+    }
+
+    #[test]
     fn sums_a_call_up() {
-        let log = log();
+        // The file was turned over in the middle of a call before this one's first message.
+        let mut log = log();
+        log.insert(0, record(0, ALICE, RecordKind::State("Terminated")));
         let call = &calls(&log)[0];
         assert_eq!((call.method(), call.from(), call.to()), ("INVITE", "sip:alice@b", "sip:bob@b"));
-        assert_eq!(call.outcome(), Some("200 OK"));
+        assert_eq!((call.outcome(), call.messages().count()), (Some("200 OK"), 8));
     }
 }

@@ -2,57 +2,78 @@
 
 use std::net::SocketAddr;
 
-use farspeak_sansio::Flow;
+use farspeak_sansio::{Flow, RecordKind};
 use serde_json::{Value, json};
 
-/// Which way a message went, as seen from the node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// To the node.
-    Received,
-    /// From the node.
-    Sent,
+/// What a line tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A message to the node, whole, secrets masked. Bytes that are not UTF-8 are replaced.
+    Received(String),
+    /// The same from the node.
+    Sent(String),
+    /// A timer of a transaction fired ("Timer B").
+    Timer(String),
+    /// A transaction entered a state ("Proceeding").
+    State(String),
 }
 
-/// One message.
+/// One line: what happened between the node and a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LadderRecord {
     /// When, in milliseconds since 1970.
     pub unix_ms: i64,
-    /// Which way.
-    pub direction: Direction,
-    /// What carried it (`TLS`).
+    /// What carries the messages (`TLS`).
     pub transport: String,
     /// The node's end.
     pub local: SocketAddr,
     /// The peer's end.
     pub remote: SocketAddr,
-    /// The Call-ID; empty if the message has none.
+    /// The Call-ID; empty if a message has none.
     pub call: String,
-    /// The whole message, secrets masked. Bytes that are not UTF-8 are replaced.
-    pub message: String,
+    /// What.
+    pub what: What,
 }
 
 impl LadderRecord {
-    /// A record of `bytes` on `flow`.
-    pub fn new(unix_ms: i64, direction: Direction, flow: Flow, bytes: &[u8]) -> Self {
-        let message = mask(&String::from_utf8_lossy(bytes));
-        let call = header(&message, "Call-ID", "i").unwrap_or_default().to_owned();
+    /// A record of what happened on `flow`. `call` is the Call-ID; empty, a message is asked for its own.
+    pub fn new(unix_ms: i64, flow: Flow, call: &str, kind: RecordKind<'_>) -> Self {
+        let text = |bytes: &[u8]| mask(&String::from_utf8_lossy(bytes));
+        let what = match kind {
+            RecordKind::Received(bytes) => What::Received(text(bytes)),
+            RecordKind::Sent(bytes) => What::Sent(text(bytes)),
+            RecordKind::Timer(name) => What::Timer(name.to_owned()),
+            RecordKind::State(name) => What::State(name.to_owned()),
+        };
+        let call = call.to_owned();
         let transport = flow.transport.as_str().to_owned();
-        Self { unix_ms, direction, transport, local: flow.local, remote: flow.remote, call, message }
+        let mut record = Self { unix_ms, transport, local: flow.local, remote: flow.remote, call, what };
+        if record.call.is_empty() {
+            record.call = record.header("Call-ID", "i").unwrap_or_default().to_owned();
+        }
+        record
+    }
+
+    /// The message, if it is one.
+    pub fn message(&self) -> Option<&str> {
+        match &self.what {
+            What::Received(message) | What::Sent(message) => Some(message),
+            What::Timer(_) | What::State(_) => None,
+        }
     }
 
     /// The line in the file, with its end.
     pub fn to_line(&self) -> String {
-        let direction = match self.direction {
-            Direction::Received => "received",
-            Direction::Sent => "sent",
-        };
-        let line = json!({
-            "unix_ms": self.unix_ms, "direction": direction, "transport": self.transport,
+        let mut line = json!({
+            "unix_ms": self.unix_ms, "transport": self.transport,
             "local": self.local.to_string(), "remote": self.remote.to_string(), "call": self.call,
-            "message": self.message,
         });
+        match &self.what {
+            What::Received(message) => (line["direction"], line["message"]) = (json!("received"), json!(message)),
+            What::Sent(message) => (line["direction"], line["message"]) = (json!("sent"), json!(message)),
+            What::Timer(name) => line["timer"] = json!(name),
+            What::State(name) => line["state"] = json!(name),
+        }
         format!("{line}\n")
     }
 
@@ -60,24 +81,26 @@ impl LadderRecord {
     pub fn from_line(line: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| value.get(name)?.as_str();
+        let what = match (text("direction"), text("timer"), text("state")) {
+            (Some("received"), ..) => What::Received(text("message")?.to_owned()),
+            (Some("sent"), ..) => What::Sent(text("message")?.to_owned()),
+            (None, Some(timer), _) => What::Timer(timer.to_owned()),
+            (None, None, Some(state)) => What::State(state.to_owned()),
+            _ => return None,
+        };
         Some(Self {
             unix_ms: value.get("unix_ms")?.as_i64()?,
-            direction: match text("direction")? {
-                "received" => Direction::Received,
-                "sent" => Direction::Sent,
-                _ => return None,
-            },
             transport: text("transport")?.to_owned(),
             local: text("local")?.parse().ok()?,
             remote: text("remote")?.parse().ok()?,
             call: text("call")?.to_owned(),
-            message: text("message")?.to_owned(),
+            what,
         })
     }
 
-    /// The header field of that name or compact form: its first value.
+    /// The header field of that name or compact form of a message: its first value.
     pub(super) fn header(&self, name: &str, compact: &str) -> Option<&str> {
-        header(&self.message, name, compact)
+        header(self.message()?, name, compact)
     }
 }
 
@@ -138,23 +161,27 @@ mod tests {
         Content-Type: application/sdp\r\n\r\n\
         v=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:S3CR3T|2^31;inline:OTH3R\r\n";
 
-    fn record() -> LadderRecord {
+    fn record(kind: RecordKind<'_>) -> LadderRecord {
         let (local, remote) = ("192.0.2.1:5061".parse().unwrap(), "[2001:db8::4]:40000".parse().unwrap());
-        LadderRecord::new(7, Direction::Received, Flow::unbound(Transport::Tls, local, remote), INVITE.as_bytes())
+        LadderRecord::new(7, Flow::unbound(Transport::Tls, local, remote), "", kind)
     }
 
     #[test]
     fn a_line_round_trips() {
-        let line = record().to_line();
-        assert_eq!(line.matches('\n').count(), 1);
-        assert_eq!(LadderRecord::from_line(&line), Some(record()));
-        assert_eq!(record().call, "c1@phone");
-        assert_eq!(LadderRecord::from_line(&line[..line.len() / 2]), None);
+        let invite = INVITE.as_bytes();
+        let kinds = [RecordKind::Sent(invite), RecordKind::State("Calling"), RecordKind::Timer("Timer B")];
+        for kind in kinds.into_iter().chain([RecordKind::Received(invite)]) {
+            let line = record(kind).to_line();
+            assert_eq!(line.matches('\n').count(), 1);
+            assert_eq!(LadderRecord::from_line(&line), Some(record(kind)));
+            assert_eq!(LadderRecord::from_line(&line[..line.len() / 2]), None);
+        }
+        assert_eq!(record(RecordKind::Sent(invite)).call, "c1@phone");
     }
 
     #[test]
     fn secrets_are_never_written() {
-        let line = record().to_line();
+        let line = record(RecordKind::Received(INVITE.as_bytes())).to_line();
         for secret in ["5ec2e7", "S3CR3T", "OTH3R"] {
             assert!(!line.contains(secret), "{secret} in {line}");
         }

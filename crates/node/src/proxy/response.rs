@@ -142,6 +142,9 @@ impl Shard {
         if !branch.is_pending() || branch.timer_c != number {
             return;
         }
+        if let Some(client) = branch.client {
+            self.core.endpoint.note_timer(now, client, "Timer C");
+        }
         if branch.proceeding && !branch.expired {
             branch.expired = true;
             branch.timer_c += 1;

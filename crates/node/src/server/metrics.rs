@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::certificates;
 use super::run::State;
-use super::{Node, certificates};
-use crate::shard::ShardCounts;
+use crate::shard::{Shard, ShardCounts};
 
 /// What every shard holds, asked of each; a shard that does not answer in time is missing.
 async fn shard_counts(state: &State) -> Vec<Option<ShardCounts>> {
     let handles = state.borrow().net.handles().clone();
     let mut counts = Vec::new();
     for handle in handles.iter() {
-        let answer = handle.query(|machine: &mut Node, _| machine.inner().counts());
+        let answer = handle.query(|shard: &mut Shard, _| shard.counts());
         counts.push(tokio::time::timeout(SHARD_PATIENCE, answer).await.ok().and_then(Result::ok));
     }
     counts

@@ -13,7 +13,7 @@ use crate::transaction::{client_invite, client_non_invite};
 /// A client transaction and what it keeps.
 pub(super) struct Client {
     pub(super) machine: Machine,
-    flow: Flow,
+    pub(super) flow: Flow,
     /// Kept as long as it may have to be sent again, or an ACK or CANCEL made of it.
     request: Option<Arc<[u8]>>,
     /// The ACK that answers every further 300–699.

@@ -14,7 +14,7 @@ use crate::transaction::{routing, server_invite, server_non_invite};
 pub(super) struct Server {
     pub(super) machine: Machine,
     /// Where responses go.
-    route: Flow,
+    pub(super) route: Flow,
     /// The port to connect to once that has failed (RFC 3261 §18.2.2).
     fallback: Option<u16>,
     /// Kept until the final response has left.

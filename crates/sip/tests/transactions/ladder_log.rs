@@ -18,6 +18,7 @@ impl Ladder for Lines {
             RecordKind::Timer(name) => format!("   {name}"),
             RecordKind::State(name) => format!("   {name}"),
         };
+        assert!(record.flow.is_some(), "everything here belongs to a flow: {what}");
         self.0.lock().unwrap().push(format!("{} {what} ({})", record.at, record.subject));
     }
 }

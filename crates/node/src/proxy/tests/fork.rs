@@ -112,6 +112,27 @@ fn timer_c_ends_a_call_that_rings_for_ever() {
 }
 
 #[test]
+fn the_ladder_log_tells_of_timer_c() {
+    struct Timers(std::sync::mpsc::Sender<(String, String)>);
+    impl farspeak_sansio::Ladder for Timers {
+        fn record(&mut self, record: farspeak_sansio::Record<'_>) {
+            if let farspeak_sansio::RecordKind::Timer(name) = record.kind {
+                let peer = record.flow.map_or_else(String::new, |flow| flow.remote.to_string());
+                self.0.send((name.to_owned(), peer)).unwrap();
+            }
+        }
+    }
+    let mut node = Node::new();
+    let (sender, fired) = std::sync::mpsc::channel();
+    node.shard.set_ladder(Some(Box::new(Timers(sender))));
+    let forwarded = call(&mut node);
+    node.receive(desk(), &respond(&forwarded, "180 Ringing"));
+    node.pass(Duration::from_secs(190));
+    let timer_c: Vec<_> = fired.try_iter().filter(|(name, _)| name == "Timer C").collect();
+    assert_eq!(timer_c, [("Timer C".to_owned(), desk().remote.to_string())]);
+}
+
+#[test]
 fn a_redirect_is_passed_on_or_followed_as_configured() {
     for recurse in [false, true] {
         let mut node = Node::with(ProxyConfig { recurse, ..ProxyConfig::default() });
