@@ -3,8 +3,11 @@
 mod common;
 
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
-use common::{Phone, Scratch, get, text};
+use common::{Node, Phone, Scratch, get, text};
 use rustix::process::Signal;
 
 #[test]
@@ -32,6 +35,36 @@ fn serve_needs_no_configuration_file_that_exists_only_if_named() {
     let scratch = Scratch::new();
     scratch.fails(&["serve", "--config", "/nowhere/farspeak.toml"], 3);
     assert!(scratch.run(&["config", "check"]).status.success(), "no file, no mistake");
+}
+
+#[test]
+fn a_service_manager_is_told_when_the_node_is_ready() {
+    let scratch = Scratch::new();
+    scratch.configure("");
+    let path = scratch.path().join("notify");
+    let name = format!("farspeak-notify-{}", std::process::id());
+    let in_a_folder = (path.display().to_string(), UnixDatagram::bind(&path).unwrap());
+    let by_name = SocketAddr::from_abstract_name(&name).unwrap();
+    let abstract_name = (format!("@{name}"), UnixDatagram::bind_addr(&by_name).unwrap());
+    for (variable, manager) in [in_a_folder, abstract_name] {
+        let mut command = scratch.command(&["serve", "--json"]);
+        command.env("NOTIFY_SOCKET", &variable);
+        let node = Node::start(command);
+        manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut said = [0; 64];
+        let length = manager.recv(&mut said).unwrap();
+        assert_eq!(text(&said[..length]), "READY=1", "{variable}");
+        drop(node);
+    }
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_stops_nobody() {
+    let scratch = Scratch::new();
+    scratch.configure("");
+    let mut command = scratch.command(&["serve", "--json"]);
+    command.env("NOTIFY_SOCKET", scratch.path().join("nobody"));
+    assert_eq!(Node::start(command).stop().0, Some(0));
 }
 
 #[test]
