@@ -371,6 +371,9 @@ impl Reader<'_> {
         if config.proxy.timer_c.as_secs() <= 180 {
             self.at("proxy", "timer_c", "must be more than 3m (RFC 3261 §16.6 step 11)");
         }
+        if config.proxy.dialog_lifetime.as_secs() < 24 * 3600 {
+            self.at("proxy", "dialog_lifetime", "is shorter than 1d: long calls could not be ended");
+        }
         let streams = [&config.listen.tls.0, &config.listen.https.0, &config.legacy.tcp.0, &config.legacy.ws.0];
         let all: Vec<_> = streams.into_iter().flatten().chain(&config.admin.listen).collect();
         if let Some(twice) = all.iter().enumerate().find(|(index, one)| one.port() != 0 && all[..*index].contains(one))

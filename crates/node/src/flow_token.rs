@@ -8,7 +8,8 @@
 //! base64url( shape 1 | since 4 | A: user 4, id 8, local, remote | B: the same | MAC 12 )    local, remote: address, port
 //! ```
 //!
-//! `since` is when the dialog began: a registration that is younger knows better where its phone is.
+//! `since` is when the dialog began: a registration that is younger knows better where its phone is, and a dialog goes on
+//! for [`dialog_lifetime`](crate::shared::ProxyConfig::dialog_lifetime) at most.
 //! `user` is a hash of the address-of-record that the side was reached at or authenticated as, 0 if it is nobody's here:
 //! when the connection of a phone has ended, the dialog may follow to a new one of the same user, and to nobody else's.
 //!

@@ -88,8 +88,7 @@ impl Core {
         request: &Arc<Message>,
     ) -> Result<Option<Context>, Refusal> {
         check_syntax(request)?;
-        let key = &self.shared.keys.flow_token;
-        let plan = RoutePlan::of(request, &flow, &self.settings, key).map_err(|BadRoute(name)| bad_header(name))?;
+        let plan = self.route_plan(now, &flow, request).map_err(|BadRoute(name)| bad_header(name))?;
         let uri_text = plan.request_uri.as_deref().or(request.request_uri()).unwrap_or("");
         let uri = Uri::parse(uri_text).map_err(|_| Refusal::new(StatusCode::BAD_REQUEST).reason("Bad Request-URI"))?;
         // RFC 3261 §16.3 step 2.
@@ -192,6 +191,13 @@ impl Core {
             }
             Destination::Node | Destination::Elsewhere => Err(Refusal::new(StatusCode::FORBIDDEN)),
         }
+    }
+
+    /// What the Route of `request` says.
+    pub(crate) fn route_plan(&self, now: Instant, flow: &Flow, request: &Message) -> Result<RoutePlan, BadRoute> {
+        let lifetime = u32::try_from(self.settings.proxy.dialog_lifetime.as_secs()).unwrap_or(u32::MAX);
+        let oldest = self.shared.clock.unix_seconds(now).saturating_sub(lifetime);
+        RoutePlan::of(request, flow, &self.settings, &self.shared.keys.flow_token, oldest)
     }
 
     /// Where a request inside a dialog goes: to the side it did not come from. If the phone there has moved to another

@@ -30,10 +30,17 @@ pub struct RoutePlan {
 pub struct BadRoute(pub HeaderName);
 
 impl RoutePlan {
-    /// Reads the Route of `request`, which came over `flow`.
+    /// Reads the Route of `request`, which came over `flow`. `oldest` is when the oldest dialog began that may still go on,
+    /// in seconds since 1970.
     ///
     /// A token counts only inside a dialog (with a To tag): outside one it would be a way past authentication.
-    pub fn of(request: &Message, flow: &Flow, settings: &Settings, key: &[u8; 16]) -> Result<Self, BadRoute> {
+    pub fn of(
+        request: &Message,
+        flow: &Flow,
+        settings: &Settings,
+        key: &[u8; 16],
+        oldest: u32,
+    ) -> Result<Self, BadRoute> {
         let mut plan = Self::default();
         if request.header(HeaderName::Route).is_none() {
             return Ok(plan);
@@ -42,7 +49,7 @@ impl RoutePlan {
         let call_id = request.call_id().map_err(|_| BadRoute(HeaderName::CallId))?;
         let token_in = |uri: &Uri<'_>| {
             let user = uri.user.filter(|_| in_dialog)?;
-            FlowToken::decode(key, call_id, user)
+            FlowToken::decode(key, call_id, user).filter(|token| token.since >= oldest)
         };
 
         // RFC 3261 §16.4, first paragraph: a strict router put our Record-Route URI where the Request-URI was.

@@ -151,6 +151,9 @@ pub struct ProxyConfig {
     /// How often a phone that registered over UDP gets a CRLF, so that its NAT keeps the mapping. Default 25 s, zero
     /// for never. RFC 4787 §4.3 lets a NAT forget a mapping after 2 minutes; many do so after 30 s.
     pub udp_keep_alive: Duration,
+    /// How long after its first request a dialog may go on by its flow token. Default 30 days: longer than any call or
+    /// subscription that was not renewed. Beyond it a request inside the dialog is treated as one without Route.
+    pub dialog_lifetime: Duration,
 }
 
 impl Default for ProxyConfig {
@@ -164,6 +167,7 @@ impl Default for ProxyConfig {
             serial_ring: Duration::from_secs(30),
             recurse: false,
             udp_keep_alive: Duration::from_secs(25),
+            dialog_lifetime: Duration::from_hours(30 * 24),
         }
     }
 }

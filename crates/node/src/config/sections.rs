@@ -136,6 +136,8 @@ section! {
         timer_c: Duration = Duration::from_secs(185),
         /// How often phones on UDP get an empty packet that keeps their NAT open; 0s never.
         udp_keep_alive: Duration = Duration::from_secs(25),
+        /// Longest that a call or subscription may last.
+        dialog_lifetime: Duration = Duration::from_hours(30 * 24),
     }
 }
 

@@ -11,7 +11,6 @@ use farspeak_sip::message::{Edit, HeaderName, Message, Uri};
 use super::forward::{edit_routes, remove_our_credentials};
 use crate::fork::Target;
 use crate::loop_detection::loop_key;
-use crate::route::RoutePlan;
 use crate::shard::Core;
 use crate::shared::Counters;
 
@@ -34,7 +33,7 @@ impl Core {
             Some(hops) => hops.checked_sub(1)?,
             None => self.settings.proxy.max_forwards,
         };
-        let plan = RoutePlan::of(request, &flow, &self.settings, &self.shared.keys.flow_token).ok()?;
+        let plan = self.route_plan(now, &flow, request).ok()?;
         let uri = Uri::parse(plan.request_uri.as_deref().or(request.request_uri())?).ok()?;
         let target = match &plan.token {
             Some(token) => self.dialog_target(now, &flow, &uri, token)?,

@@ -25,6 +25,7 @@ pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
         serial_ring: config.proxy.serial_ring,
         timer_c: config.proxy.timer_c,
         udp_keep_alive: config.proxy.udp_keep_alive,
+        dialog_lifetime: config.proxy.dialog_lifetime,
         ..ProxyConfig::default()
     };
     let registrar = RegistrarConfig {

@@ -40,6 +40,17 @@ fn a_forged_token_leads_nowhere() {
 }
 
 #[test]
+fn refuses_a_token_older_than_any_call() {
+    let mut node = Node::new();
+    let route = format!("Route: {}\r\n", caller_route(&call(&mut node)));
+    node.pass(Duration::from_hours(30 * 24));
+    let sent = node.receive(carol(), &request("BYE", DESK, "8", &route));
+    assert_eq!(lines(&sent), [format!("40002 BYE {DESK} SIP/2.0")]);
+    node.pass(Duration::from_secs(1));
+    assert!(first_line(&refused(&mut node, &request("BYE", DESK, "9", &route))).contains(" 407 "));
+}
+
+#[test]
 fn a_token_of_another_call_leads_nowhere() {
     let mut node = Node::new();
     let route = caller_route(&call(&mut node));
