@@ -15,7 +15,7 @@ mod build;
 mod edit;
 mod error;
 mod header_name;
-mod lex;
+pub(crate) mod lex;
 mod limits;
 mod method;
 mod name_addr;
