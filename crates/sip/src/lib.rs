@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+pub mod dialog;
 pub mod digest;
 pub mod endpoint;
 pub mod framer;
 pub mod header;
 pub mod message;
+pub mod session;
+mod slab;
 pub mod timer;
 mod transaction;
+pub mod user_agent;

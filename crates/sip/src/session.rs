@@ -1,0 +1,254 @@
+//! Sessions: calls by the verbs of the protocol, at either end (RFC 3261 §13–15).
+//!
+//! ```text
+//!          we call                                       we are called
+//!
+//!   invite ──> Calling ──1xx──> early legs        Incoming ──> Called ──ring──> early leg
+//!                 │                                              │
+//!                2xx: ACK                                     accept: 2xx until ACK
+//!                 ▼                                              ▼
+//!              one leg goes on  <──── re-INVITE, UPDATE … ────> the leg goes on
+//!                 │ hang_up: CANCEL or BYE                       │ hang_up: 480 or BYE
+//!                 ▼                                              ▼
+//!               Ended, Gone                                    Ended, Gone
+//! ```
+//!
+//! A [`Session`] is what the application sees as a call. A *leg* of it is one dialog: the INVITE usage of RFC 5057. An
+//! INVITE of ours that forks has several early legs, of which one is accepted; further ones that answer get their ACK
+//! and a BYE. Each file below holds one verb, seen from both ends.
+
+mod ack;
+mod answer;
+mod bye;
+mod cancel;
+mod invite;
+mod leg;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::dialog::DialogKey;
+use crate::endpoint::{ClientTx, ServerTx};
+use crate::message::{Message, Method, StatusCode};
+use crate::slab::Key;
+use crate::user_agent::{Agent, Context, Event, Failure, HowEnded, Owner, Pending, Timer, TimerKind};
+use answer::Called;
+use invite::Calling;
+pub use invite::Invite;
+use leg::{Leg, LegState};
+
+/// A session of a user agent. Dead once [`Event::Gone`] has named it; using it then does nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(crate) Key);
+
+/// One dialog of a session. Made of a [`SessionId`] it means the leg that was accepted, or the only one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId {
+    /// The session.
+    pub session: SessionId,
+    /// Which of its legs; [`LegId::CURRENT`] for the one that counts.
+    index: u16,
+}
+
+impl LegId {
+    const CURRENT: u16 = u16::MAX;
+
+    pub(crate) const fn new(session: SessionId, index: usize) -> Self {
+        Self { session, index: index as u16 }
+    }
+}
+
+impl From<SessionId> for LegId {
+    fn from(session: SessionId) -> Self {
+        Self { session, index: Self::CURRENT }
+    }
+}
+
+/// Why a verb could not be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum VerbError {
+    /// There is no such session, or it is over.
+    Gone,
+    /// The session is in a state that does not allow it: accepting what was accepted, updating what has no dialog.
+    WrongState,
+    /// The bound on sessions is reached.
+    TooMany,
+}
+
+impl fmt::Display for VerbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the session is over",
+            Self::WrongState => "the state of the session does not allow this",
+            Self::TooMany => "there are too many sessions",
+        })
+    }
+}
+
+impl std::error::Error for VerbError {}
+
+/// What a session verb gives.
+pub type Done = Result<(), VerbError>;
+
+/// One session: how it began, and its legs.
+#[derive(Debug)]
+pub(crate) struct Session {
+    id: SessionId,
+    opening: Opening,
+    legs: Vec<Leg>,
+    /// Whether the application knows that it ended or failed.
+    ended: bool,
+}
+
+/// Which end of the INVITE we are.
+#[derive(Debug)]
+enum Opening {
+    /// We called.
+    Calling(Calling),
+    /// We were called.
+    Called(Called),
+}
+
+impl Session {
+    const fn owner(&self) -> Owner {
+        Owner::Session(self.id)
+    }
+
+    /// A request of the peer's in one of our dialogs, in order.
+    pub fn request(
+        &mut self,
+        cx: &mut Context<'_>,
+        tx: ServerTx,
+        dialog: DialogKey,
+        method: &Method,
+        request: &Arc<Message>,
+    ) {
+        let Some(leg) = self.leg_of(dialog) else { return cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST) };
+        match method {
+            Method::Bye => self.bye_received(cx, tx, leg, request),
+            _ => cx.refuse(tx, StatusCode::NOT_IMPLEMENTED),
+        }
+    }
+
+    /// A response to a request of ours.
+    pub fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, pending: &Pending, response: Arc<Message>) {
+        match pending.method {
+            Method::Invite if self.is_opening(tx) => self.invite_response(cx, response),
+            Method::Bye if response.status().is_some_and(StatusCode::is_final) => self.bye_done(tx),
+            _ => {}
+        }
+    }
+
+    /// A request of ours got no answer or could not be sent.
+    pub fn failed(&mut self, cx: &mut Context<'_>, tx: ClientTx, pending: &Pending, failure: Failure) {
+        match pending.method {
+            Method::Invite if self.is_opening(tx) => self.invite_failed(cx, failure),
+            Method::Bye => self.bye_done(tx),
+            _ => {}
+        }
+    }
+
+    /// A timer that [`Self::wants`] confirmed.
+    pub fn timeout(&mut self, cx: &mut Context<'_>, timer: Timer) {
+        match timer.kind {
+            TimerKind::Ring => self.ring_timeout(cx),
+            TimerKind::Answer => self.answer_timeout(cx),
+            TimerKind::Retransmit2xx => self.retransmit_2xx(cx, timer.serial),
+        }
+    }
+
+    /// Whether a timer still means something.
+    pub fn wants(&self, timer: &Timer) -> bool {
+        match (timer.kind, &self.opening) {
+            (TimerKind::Ring, Opening::Calling(calling)) => calling.ring_timer == Some(timer.serial),
+            (TimerKind::Answer, Opening::Called(called)) => called.answer_timer == Some(timer.serial),
+            (TimerKind::Retransmit2xx, _) => self.legs.iter().any(|leg| leg.retransmits_by(timer.serial)),
+            _ => false,
+        }
+    }
+
+    /// Tells the application, once.
+    fn end(&mut self, cx: &mut Context<'_>, how: HowEnded) {
+        if !std::mem::replace(&mut self.ended, true) {
+            cx.emit(Event::Ended { session: self.id, how });
+        }
+    }
+
+    fn fail(&mut self, cx: &mut Context<'_>, failure: Failure) {
+        if !std::mem::replace(&mut self.ended, true) {
+            cx.emit(Event::Failed { session: self.id, failure });
+        }
+    }
+
+    /// Whether nothing is left to wait for.
+    fn is_over(&self) -> bool {
+        let opening = match &self.opening {
+            Opening::Calling(calling) => calling.open,
+            Opening::Called(called) => called.is_pending(),
+        };
+        !opening && self.legs.iter().all(|leg| matches!(leg.state, LegState::Ended))
+    }
+
+    fn leg_of(&self, dialog: DialogKey) -> Option<usize> {
+        self.legs.iter().position(|leg| leg.dialog == dialog)
+    }
+
+    /// The leg that a [`LegId`] means.
+    fn leg_at(&self, id: LegId) -> Option<usize> {
+        if id.index != LegId::CURRENT {
+            return Some(usize::from(id.index)).filter(|index| *index < self.legs.len());
+        }
+        let accepted = self.legs.iter().position(|leg| !matches!(leg.state, LegState::Early | LegState::Ended));
+        accepted.or(if self.legs.len() == 1 { Some(0) } else { None })
+    }
+}
+
+impl Agent<'_> {
+    /// Does something to a session and sees whether that ended it.
+    pub(crate) fn with_session<R>(
+        &mut self,
+        id: SessionId,
+        act: impl FnOnce(&mut Session, &mut Context<'_>) -> Result<R, VerbError>,
+    ) -> Result<R, VerbError> {
+        let (sessions, mut context) = self.split();
+        let session = sessions.get_mut(id.0).ok_or(VerbError::Gone)?;
+        let result = act(session, &mut context);
+        self.settle(id);
+        result
+    }
+
+    /// Drops a session that nothing is left of, and its hold on its dialogs.
+    pub(crate) fn settle(&mut self, id: SessionId) {
+        if !self.core.sessions.get(id.0).is_some_and(Session::is_over) {
+            return;
+        }
+        let Some(session) = self.core.sessions.remove(id.0) else { return };
+        let (_, mut context) = self.split();
+        if let Opening::Calling(calling) = &session.opening {
+            context.shared.dialogs.release(calling.half, session.owner());
+        }
+        for leg in &session.legs {
+            context.shared.dialogs.release(leg.dialog, session.owner());
+        }
+        if !session.ended {
+            context.emit(Event::Ended { session: id, how: HowEnded::Local });
+        }
+        context.emit(Event::Gone { session: id });
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "session {:?}", self.0)
+    }
+}
+
+impl fmt::Debug for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Self::CURRENT => write!(f, "{:?}", self.session),
+            index => write!(f, "{:?} leg {index}", self.session),
+        }
+    }
+}

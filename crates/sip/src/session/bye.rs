@@ -1,0 +1,75 @@
+//! BYE: the end of a leg, and with it of the session (RFC 3261 §15).
+
+use std::sync::Arc;
+
+use super::{Done, HowEnded, LegState, Opening, Session, SessionId, VerbError};
+use crate::endpoint::{ClientTx, ServerTx};
+use crate::message::{Message, Method, StatusCode};
+use crate::user_agent::{Agent, Context, Extra};
+
+impl Agent<'_> {
+    /// Ends the session in the way that its state asks for: CANCEL while our INVITE rings, 480 to one that rings here,
+    /// BYE once it stands. Who was called and still waits for the ACK sends the BYE when that has come (RFC 3261 §15).
+    pub fn hang_up(&mut self, session: SessionId, extra: Extra) -> Done {
+        self.with_session(session, |session, cx| session.hang_up(cx, &extra))
+    }
+}
+
+impl Session {
+    fn hang_up(&mut self, cx: &mut Context<'_>, extra: &Extra) -> Done {
+        let Some(index) = self.legs.iter().position(super::Leg::is_up) else {
+            return match &self.opening {
+                Opening::Calling(_) => self.cancel(cx),
+                Opening::Called(_) => {
+                    self.refuse_invite(cx, StatusCode::TEMPORARILY_UNAVAILABLE, extra, HowEnded::Local)
+                }
+            };
+        };
+        match &mut self.legs[index].state {
+            LegState::AwaitingAck(waiting) => {
+                waiting.hang_up = true;
+                self.end(cx, HowEnded::Local);
+            }
+            &mut LegState::OwesAck { seq } => {
+                self.send_ack(cx, index, seq, &Extra::new());
+                self.send_bye(cx, index, extra);
+            }
+            LegState::Confirmed => self.send_bye(cx, index, extra),
+            _ => return Err(VerbError::WrongState),
+        }
+        Ok(())
+    }
+
+    /// Sends a BYE in a leg; the application hears that the session ended if this was the last one.
+    pub(super) fn send_bye(&mut self, cx: &mut Context<'_>, index: usize, extra: &Extra) {
+        let leg = &mut self.legs[index];
+        let bye = cx.request(super::Owner::Session(self.id), leg.dialog, Method::Bye, Arc::new(extra.clone()));
+        leg.state = bye.map_or(LegState::Ended, |bye| LegState::Ending { bye });
+        if !self.legs.iter().any(super::Leg::is_up) {
+            self.end(cx, HowEnded::Local);
+        }
+    }
+
+    /// Whatever the answer, or none: the leg is over (RFC 3261 §15.1.1).
+    pub(super) fn bye_done(&mut self, tx: ClientTx) {
+        let done = |state: &LegState| matches!(state, LegState::Ending { bye } if *bye == tx);
+        for leg in self.legs.iter_mut().filter(|leg| done(&leg.state)) {
+            leg.state = LegState::Ended;
+        }
+    }
+
+    /// The peer hangs up. A BYE in an early dialog also ends the INVITE, with a 487 (RFC 3261 §15.1.2).
+    pub(super) fn bye_received(&mut self, cx: &mut Context<'_>, tx: ServerTx, leg: usize, request: &Arc<Message>) {
+        cx.respond(tx, StatusCode::OK, Some(self.legs[leg].dialog), &Extra::new());
+        let how = HowEnded::Bye(Arc::clone(request));
+        if self.pending_invite().is_ok() {
+            let _ = self.refuse_invite(cx, StatusCode::REQUEST_TERMINATED, &Extra::new(), how);
+            return;
+        }
+        let was_up = self.legs[leg].is_up();
+        self.legs[leg].state = LegState::Ended;
+        if was_up {
+            self.end(cx, how);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! CANCEL: the caller gives up (RFC 3261 §9), and the races with a 2xx.
+
+use std::sync::Arc;
+
+use super::{Done, HowEnded, Opening, Session, SessionId, VerbError};
+use crate::endpoint::ServerTx;
+use crate::message::{Message, StatusCode};
+use crate::user_agent::{Agent, Context, Extra};
+
+impl Agent<'_> {
+    /// Gives a call of ours up before it is answered. If a 2xx is under way already, it gets its ACK and a BYE.
+    pub fn cancel(&mut self, session: SessionId) -> Done {
+        self.with_session(session, Session::cancel)
+    }
+}
+
+impl Session {
+    pub(super) fn cancel(&mut self, cx: &mut Context<'_>) -> Done {
+        let Opening::Calling(calling) = &mut self.opening else { return Err(VerbError::WrongState) };
+        if !calling.open || self.legs.iter().any(super::Leg::is_up) || self.ended {
+            return Err(VerbError::WrongState);
+        }
+        calling.cancelled = true;
+        calling.ring_timer = None;
+        cx.endpoint.cancel(cx.now, calling.tx);
+        Ok(())
+    }
+
+    /// The caller gave up. The CANCEL has its 200 from the transaction layer; the INVITE gets a 487 (RFC 3261 §9.2).
+    pub fn cancelled(&mut self, cx: &mut Context<'_>, tx: ServerTx, request: Arc<Message>) {
+        if self.pending_invite().is_ok_and(|(invite, _)| invite == tx) {
+            let how = HowEnded::Cancelled(request);
+            let _ = self.refuse_invite(cx, StatusCode::REQUEST_TERMINATED, &Extra::new(), how);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! INVITE from the caller's end: forks, their early dialogs and their 2xx (RFC 3261 §13.2).
+
+use std::sync::Arc;
+
+use super::{Leg, LegId, LegState, Opening, Session, SessionId, VerbError};
+use crate::dialog::{Dialog, DialogKey, Opening as DialogOpening};
+use crate::endpoint::ClientTx;
+use crate::message::{Message, Method, StatusCode};
+use crate::user_agent::{Agent, Context, Event, Extra, Failure, HowEnded, Owner, TimerKind};
+
+/// A call to make.
+#[derive(Clone, Debug)]
+pub struct Invite {
+    /// Whom to call, as whom, over which flow.
+    pub opening: DialogOpening,
+    /// Header fields and the offer. Without a body the called end makes the offer.
+    pub extra: Extra,
+}
+
+/// Our INVITE.
+#[derive(Debug)]
+pub(super) struct Calling {
+    pub tx: ClientTx,
+    /// The dialog without a remote tag that the INVITE was built from.
+    pub half: DialogKey,
+    pub seq: u32,
+    /// Whether the INVITE carried an offer.
+    pub offered: bool,
+    /// Whether the application has given up.
+    pub cancelled: bool,
+    /// Whether its transaction lives: further 2xx may come (RFC 6026 §7.2).
+    pub open: bool,
+    pub ring_timer: Option<u64>,
+}
+
+impl Agent<'_> {
+    /// Calls somebody (RFC 3261 §13.2.1).
+    pub fn invite(&mut self, invite: Invite) -> Result<SessionId, VerbError> {
+        if self.core.sessions.len() >= self.core.shared.config.max_sessions {
+            return Err(VerbError::TooMany);
+        }
+        let (sessions, mut cx) = self.split();
+        let id = SessionId(sessions.next_key());
+        let owner = Owner::Session(id);
+        let (call_id, tag, seq) = (cx.call_id(), cx.tag(), cx.first_seq());
+        let half = cx.shared.dialogs.insert(Dialog::open(invite.opening, call_id, tag, seq), owner);
+        let offered = invite.extra.get_body().is_some();
+        let tx = cx.request(owner, half, Method::Invite, Arc::new(invite.extra)).ok_or(VerbError::Gone)?;
+        let ring_timer = Some(cx.arm(owner, TimerKind::Ring, cx.shared.config.ring_timeout));
+        let calling = Calling { tx, half, seq: seq + 1, offered, cancelled: false, open: true, ring_timer };
+        sessions.insert(Session { id, opening: Opening::Calling(calling), legs: Vec::new(), ended: false });
+        Ok(id)
+    }
+}
+
+impl Session {
+    /// Whether `tx` is the INVITE that the session began with.
+    pub(super) fn is_opening(&self, tx: ClientTx) -> bool {
+        matches!(&self.opening, Opening::Calling(calling) if calling.tx == tx)
+    }
+
+    pub(super) fn invite_response(&mut self, cx: &mut Context<'_>, response: Arc<Message>) {
+        let Some(status) = response.status() else { return };
+        match status.class() {
+            1 => self.progress(cx, &response),
+            2 => self.accepted(cx, &response),
+            _ => self.invite_failed(cx, Failure::Response(response)),
+        }
+    }
+
+    fn progress(&mut self, cx: &mut Context<'_>, response: &Arc<Message>) {
+        if response.status() == Some(StatusCode::TRYING) || self.ended {
+            return;
+        }
+        let Some(leg) = self.leg_for(cx, response) else { return };
+        if matches!(self.legs[leg].state, LegState::Early) {
+            cx.emit(Event::Progress { leg: LegId::new(self.id, leg), response: Arc::clone(response) });
+        }
+    }
+
+    /// A 2xx: the first one is the session's, further ones get an ACK and a BYE (RFC 3261 §13.2.2.4).
+    fn accepted(&mut self, cx: &mut Context<'_>, response: &Arc<Message>) {
+        let Some(index) = self.leg_for(cx, response) else { return };
+        let Opening::Calling(calling) = &mut self.opening else { return };
+        calling.ring_timer = None;
+        let (seq, offered, cancelled) = (calling.seq, calling.offered, calling.cancelled);
+        if self.legs[index].ack.is_some() || !matches!(self.legs[index].state, LegState::Early) {
+            return self.repeat_ack(cx, index, seq);
+        }
+        let confirmed = cx.shared.dialogs.get_mut(self.legs[index].dialog).map(|dialog| dialog.confirm(Some(response)));
+        let unwanted =
+            cancelled || self.ended || self.legs.iter().any(Leg::is_up) || !matches!(confirmed, Some(Ok(())));
+        if unwanted {
+            // The offer in it, if any, is refused by ending the session.
+            self.send_ack(cx, index, seq, &Extra::new());
+            self.send_bye(cx, index, &Extra::new());
+            return self.end_if_unused(cx);
+        }
+        if offered {
+            self.legs[index].state = LegState::Confirmed;
+            self.send_ack(cx, index, seq, &Extra::new());
+        } else {
+            self.legs[index].state = LegState::OwesAck { seq };
+        }
+        let leg = LegId::new(self.id, index);
+        cx.emit(Event::Accepted { leg, response: Arc::clone(response), answer_owed: !offered });
+    }
+
+    fn end_if_unused(&mut self, cx: &mut Context<'_>) {
+        if !self.legs.iter().any(Leg::is_up) {
+            self.end(cx, HowEnded::Local);
+        }
+    }
+
+    pub(super) fn invite_failed(&mut self, cx: &mut Context<'_>, failure: Failure) {
+        let Opening::Calling(calling) = &mut self.opening else { return };
+        calling.ring_timer = None;
+        let cancelled = calling.cancelled;
+        self.drop_early_legs();
+        if self.legs.iter().any(Leg::is_up) {
+            return; // a 2xx came before: the failure concerns nobody
+        }
+        if cancelled {
+            self.end(cx, HowEnded::Local);
+        } else {
+            self.fail(cx, failure);
+        }
+    }
+
+    /// The transaction is gone: no other fork can answer any more.
+    pub fn client_terminated(&mut self, tx: ClientTx) {
+        if self.is_opening(tx)
+            && let Opening::Calling(calling) = &mut self.opening
+        {
+            calling.open = false;
+            calling.ring_timer = None;
+            self.drop_early_legs();
+        }
+    }
+
+    fn drop_early_legs(&mut self) {
+        for leg in self.legs.iter_mut().filter(|leg| matches!(leg.state, LegState::Early)) {
+            leg.state = LegState::Ended;
+        }
+    }
+
+    pub(super) fn ring_timeout(&mut self, cx: &mut Context<'_>) {
+        let _ = self.cancel(cx);
+    }
+
+    /// The leg that a response belongs to; a new one for a tag not seen before.
+    fn leg_for(&mut self, cx: &mut Context<'_>, response: &Message) -> Option<usize> {
+        let Opening::Calling(calling) = &self.opening else { return None };
+        let tag = response.to_tag().unwrap_or_default();
+        let known = self
+            .legs
+            .iter()
+            .position(|leg| cx.shared.dialogs.get(leg.dialog).is_some_and(|dialog| *dialog.id().remote_tag == *tag));
+        if known.is_some() {
+            return known;
+        }
+        // RFC 3261 §12.1: a provisional response without a tag opens no dialog.
+        let is_final = response.status().is_some_and(StatusCode::is_final);
+        if (tag.is_empty() || self.legs.len() >= cx.shared.config.max_forks) && !is_final {
+            return None;
+        }
+        let dialog = cx.shared.dialogs.get(calling.half)?.fork(response).ok()?;
+        let dialog = cx.shared.dialogs.insert(dialog, self.owner());
+        self.legs.push(Leg::new(dialog, LegState::Early));
+        Some(self.legs.len() - 1)
+    }
+}

@@ -1,0 +1,87 @@
+//! Settings of a user agent, and where it sends.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farspeak_sansio::{Flow, FlowId, Transport};
+
+use crate::message::{Host, Method, Scheme, Uri};
+
+/// Settings of a user agent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct UserAgentConfig {
+    /// User-Agent in requests and Server in responses. Default none: it helps attackers more than anybody else.
+    pub product: Option<Arc<str>>,
+    /// Methods that the application handles besides those of this layer: for Allow. Default none.
+    pub more_methods: Vec<Method>,
+    /// Most sessions at once. Default 10,000. Beyond it, 486 to who calls; our own calls fail at once.
+    pub max_sessions: usize,
+    /// Most early dialogs that one INVITE of ours may open. Default 16; further ones are ignored until they answer.
+    pub max_forks: usize,
+    /// How long a call of ours may ring before it is given up. Default 3 minutes (RFC 3261 §13.3.1.1).
+    pub ring_timeout: Duration,
+    /// How long who calls us may wait for an answer before 480. Default 3 minutes.
+    pub answer_timeout: Duration,
+    /// Finds the flow for requests inside a dialog. Default [`FlowAlong`].
+    pub next_hop: Box<dyn NextHop + Send>,
+}
+
+impl Default for UserAgentConfig {
+    fn default() -> Self {
+        Self {
+            product: None,
+            more_methods: Vec::new(),
+            max_sessions: 10_000,
+            max_forks: 16,
+            ring_timeout: Duration::from_secs(180),
+            answer_timeout: Duration::from_secs(180),
+            next_hop: Box::new(FlowAlong),
+        }
+    }
+}
+
+/// Finds the flow to a next hop. Locating servers by name (RFC 3263) is its business, and that of the driver behind it.
+pub trait NextHop {
+    /// The flow towards `uri`, for a dialog whose last request went or came over `along`.
+    fn next_hop(&mut self, uri: &Uri<'_>, along: &Flow) -> Flow;
+}
+
+impl fmt::Debug for dyn NextHop + Send {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NextHop")
+    }
+}
+
+/// Goes where a URI with an address literally says, and along the dialog's flow otherwise: a connection is kept (RFC 5626),
+/// a name is somebody behind the server that we already talk to.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowAlong;
+
+impl NextHop for FlowAlong {
+    fn next_hop(&mut self, uri: &Uri<'_>, along: &Flow) -> Flow {
+        let ip: IpAddr = match uri.host {
+            Host::V4(ip) => ip.into(),
+            Host::V6(ip) => ip.into(),
+            Host::Name(_) => return *along,
+        };
+        let transport = match (uri.scheme, uri.transport_param()) {
+            (Scheme::Sips, _) => Transport::Tls,
+            (_, Some(name)) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+            (_, Some(name)) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
+            (_, Some(name)) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
+            _ => along.transport,
+        };
+        if along.transport.is_reliable() {
+            return *along;
+        }
+        let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
+        let remote = SocketAddr::new(ip, port);
+        if transport == along.transport {
+            return Flow { remote, ..*along };
+        }
+        Flow { id: FlowId::UNBOUND, transport, local: along.local, remote }
+    }
+}

@@ -1,0 +1,221 @@
+//! What sessions and subscriptions have at hand: the transaction layer, the dialogs, the timers, the application's queue.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farspeak_sansio::{Flow, Instant, Rng, TimerTable};
+
+use super::{Event, Extra, Timer, TimerKind, UserAgentConfig};
+use crate::dialog::{DialogKey, Dialogs};
+use crate::endpoint::{ClientTx, Endpoint, ServerTx};
+use crate::message::{HeaderName, Message, Method, RequestBuilder, ResponseBuilder, StatusCode, Uri};
+use crate::session::SessionId;
+use crate::timer::Timers;
+
+/// Whose a transaction, a timer or a dialog is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    Session(SessionId),
+    /// A request outside any dialog.
+    Outside,
+}
+
+/// A request of ours whose final response is to come: all it takes to send it again with credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub owner: Owner,
+    pub dialog: DialogKey,
+    pub method: Method,
+    /// Its CSeq.
+    pub seq: u32,
+    /// Shared, because an INVITE's ACK may want it again.
+    pub extra: Arc<Extra>,
+}
+
+/// Everything of a [`Core`](super::Core) but its usages.
+pub(crate) struct Shared {
+    pub config: UserAgentConfig,
+    /// T1, T2 and T4, as the endpoint has them.
+    pub sip_timers: Timers,
+    pub rng: Box<dyn Rng + Send>,
+    pub dialogs: Dialogs,
+    pub clients: HashMap<ClientTx, Pending>,
+    pub servers: HashMap<ServerTx, Owner>,
+    pub timers: TimerTable<Timer>,
+    pub timer_serial: u64,
+    pub events: VecDeque<Event>,
+}
+
+/// What a usage acts through.
+pub(crate) struct Context<'a> {
+    pub now: Instant,
+    pub endpoint: &'a mut Endpoint,
+    pub shared: &'a mut Shared,
+}
+
+impl Context<'_> {
+    /// Tells the application.
+    pub fn emit(&mut self, event: Event) {
+        self.shared.events.push_back(event);
+    }
+
+    /// Arms a timer; its serial number tells it from earlier ones of the same kind.
+    pub fn arm(&mut self, owner: Owner, kind: TimerKind, after: Duration) -> u64 {
+        self.shared.timer_serial += 1;
+        let serial = self.shared.timer_serial;
+        self.shared.timers.arm(self.now, after, Timer { owner, kind, serial });
+        serial
+    }
+
+    /// A random token of 64 bits: a tag (RFC 3261 §19.3 asks for 32 at least).
+    pub fn tag(&mut self) -> Arc<str> {
+        format!("{:016x}", self.shared.rng.next_u64()).into()
+    }
+
+    /// A random Call-ID. It names no host: that would tell strangers our address.
+    pub fn call_id(&mut self) -> Arc<str> {
+        format!("{:016x}{:016x}", self.shared.rng.next_u64(), self.shared.rng.next_u64()).into()
+    }
+
+    /// A first CSeq below 2^31, with room to count (RFC 3261 §8.1.1.5).
+    pub fn first_seq(&mut self) -> u32 {
+        self.shared.rng.below(1 << 16) as u32
+    }
+
+    /// Sends the next request of a dialog. `None` if the dialog has gone.
+    pub fn request(&mut self, owner: Owner, dialog: DialogKey, method: Method, extra: Arc<Extra>) -> Option<ClientTx> {
+        let seq = self.shared.dialogs.get_mut(dialog)?.next_seq();
+        self.request_with_seq(owner, dialog, method, seq, extra)
+    }
+
+    fn request_with_seq(
+        &mut self,
+        owner: Owner,
+        dialog: DialogKey,
+        method: Method,
+        seq: u32,
+        extra: Arc<Extra>,
+    ) -> Option<ClientTx> {
+        let flow = self.flow_to(dialog)?;
+        let branch = self.endpoint.new_branch(0);
+        let via = via(&flow, branch.as_str());
+        let builder = self.shared.dialogs.get(dialog)?.request(method.clone(), seq, &via);
+        let bytes = extra.onto_request(self.describe(&method, builder)).to_vec();
+        let tx = self.endpoint.request(self.now, flow, &method, branch.as_str(), bytes);
+        self.shared.clients.insert(tx, Pending { owner, dialog, method, seq, extra });
+        Some(tx)
+    }
+
+    /// Sends the ACK to a 2xx (RFC 3261 §13.2.2.4); gives what to send again when the 2xx comes again.
+    pub fn acknowledge(&mut self, dialog: DialogKey, seq: u32, extra: &Extra) -> Option<(Flow, Arc<[u8]>)> {
+        let flow = self.flow_to(dialog)?;
+        let branch = self.endpoint.new_branch(0);
+        let via = via(&flow, branch.as_str());
+        let builder = self.shared.dialogs.get(dialog)?.request(Method::Ack, seq, &via);
+        let bytes: Arc<[u8]> = extra.onto_request(builder).to_vec().into();
+        self.endpoint.send_stateless(self.now, flow, Arc::clone(&bytes));
+        Some((flow, bytes))
+    }
+
+    /// Answers a request. The dialog, if there is one, gives Contact and the tag; `None` makes up a tag.
+    pub fn respond(
+        &mut self,
+        tx: ServerTx,
+        status: StatusCode,
+        dialog: Option<DialogKey>,
+        extra: &Extra,
+    ) -> Option<Arc<[u8]>> {
+        let request = Arc::clone(self.endpoint.server_request(tx)?);
+        self.respond_to(tx, &request, status, dialog, extra)
+    }
+
+    /// The same, where the endpoint may no longer have the request: a further 2xx.
+    pub fn respond_to(
+        &mut self,
+        tx: ServerTx,
+        request: &Message,
+        status: StatusCode,
+        dialog: Option<DialogKey>,
+        extra: &Extra,
+    ) -> Option<Arc<[u8]>> {
+        let tag = match dialog.and_then(|key| self.shared.dialogs.get(key)) {
+            Some(dialog) => Arc::clone(&dialog.id().local_tag),
+            None => self.tag(),
+        };
+        let mut builder = ResponseBuilder::new(request, status).to_tag(&tag);
+        let method = request.method()?;
+        if let Some(dialog) = dialog.and_then(|key| self.shared.dialogs.get(key))
+            && crate::dialog::refreshes_target(method)
+            && (status.is_success() || status.is_provisional())
+        {
+            // RFC 3261 §12.1.1: Record-Route goes back with every value and in its order.
+            for value in request.headers(HeaderName::RecordRoute) {
+                builder = builder.header(HeaderName::RecordRoute, value);
+            }
+            builder = builder.header(HeaderName::Contact, dialog.contact());
+        }
+        if let Some(product) = &self.shared.config.product {
+            builder = builder.header(HeaderName::Server, product);
+        }
+        if status.is_success() && matches!(method, Method::Invite | Method::Options | Method::Update) {
+            // RFC 3261 §13.3.1.4, §11.2
+            builder = builder.header(HeaderName::Allow, &self.allow()).header(HeaderName::Supported, SUPPORTED);
+        }
+        let bytes: Arc<[u8]> = extra.onto_response(builder).to_vec().into();
+        self.endpoint.respond(self.now, tx, status, Arc::clone(&bytes));
+        if status.is_final() {
+            self.shared.servers.remove(&tx);
+        }
+        Some(bytes)
+    }
+
+    /// Answers a request with nothing to add.
+    pub fn refuse(&mut self, tx: ServerTx, status: StatusCode) {
+        self.respond(tx, status, None, &Extra::new());
+    }
+
+    /// The methods for Allow (RFC 3261 §20.5).
+    pub fn allow(&self) -> String {
+        let mut text = METHODS.to_owned();
+        for method in &self.shared.config.more_methods {
+            let _ = write!(text, ", {method}");
+        }
+        text
+    }
+
+    /// What every request that can open a session or answer for one says of us.
+    fn describe(&self, method: &Method, mut builder: RequestBuilder) -> RequestBuilder {
+        if let Some(product) = &self.shared.config.product {
+            builder = builder.header(HeaderName::UserAgent, product);
+        }
+        if matches!(method, Method::Invite | Method::Update | Method::Options) {
+            // RFC 3261 §13.2.1
+            builder = builder.header(HeaderName::Allow, &self.allow()).header(HeaderName::Supported, SUPPORTED);
+        }
+        builder
+    }
+
+    /// The flow for the dialog's next request.
+    fn flow_to(&mut self, dialog: DialogKey) -> Option<Flow> {
+        let dialog = self.shared.dialogs.get(dialog)?;
+        let along = dialog.flow();
+        if dialog.is_half() {
+            return Some(along);
+        }
+        let flow = Uri::parse(dialog.next_hop()).map(|uri| self.shared.config.next_hop.next_hop(&uri, &along));
+        Some(flow.unwrap_or(along))
+    }
+}
+
+/// Extensions that this layer understands in every request.
+pub(crate) const SUPPORTED: &str = "100rel, replaces, timer, norefersub, outbound, path, gruu, histinfo, from-change";
+
+/// Methods that this layer answers by itself or offers to the application.
+const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE";
+
+/// Our Via value. `rport` asks for the way back through a NAT (RFC 3581).
+fn via(flow: &Flow, branch: &str) -> String {
+    format!("SIP/2.0/{} {};branch={branch};rport", flow.transport, flow.local)
+}

@@ -1,0 +1,162 @@
+//! To whom a message belongs: to a session, by its dialog or transaction, or to nobody yet (RFC 3261 §8.2, §12.2.2).
+
+use std::sync::Arc;
+
+use farspeak_sansio::Flow;
+
+use super::{Agent, Extra, Failure, Owner, Pending, Timer, Unwanted};
+use crate::endpoint::{ClientTx, Event, ServerTx};
+use crate::message::{HeaderName, Message, Method, StatusCode};
+
+impl Agent<'_> {
+    /// Handles what the transaction layer has to say; gives back what belongs to nobody here: responses to, and the ends
+    /// of, transactions that this user agent did not open.
+    pub fn handle_event(&mut self, event: Event) -> Unwanted {
+        match event {
+            Event::Request { tx, flow, request } => self.request(tx, flow, request),
+            Event::Ack { request, .. } => self.ack(&request),
+            Event::Cancel { tx, request } => match self.core.shared.servers.get(&tx).copied() {
+                Some(owner) => self.cancelled(owner, tx, request),
+                None => return Some(Event::Cancel { tx, request }),
+            },
+            // RFC 3261 §9.2
+            Event::UnmatchedCancel { tx, .. } => self.split().1.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST),
+            Event::Response { tx, flow, response } => match self.core.shared.clients.get(&tx).cloned() {
+                Some(pending) => self.response(tx, pending, response),
+                None => return Some(Event::Response { tx, flow, response }),
+            },
+            Event::TimedOut { tx } => return self.failed(tx, Failure::TimedOut, event),
+            Event::TransportFailed { tx } => return self.failed(tx, Failure::Unreachable, event),
+            Event::ClientTerminated { tx } => match self.core.shared.clients.remove(&tx) {
+                Some(pending) => self.client_terminated(tx, &pending),
+                None => return Some(event),
+            },
+            Event::ServerTransportFailed { .. } | Event::ServerTimedOut { .. } => return Some(event),
+            Event::ServerTerminated { tx } => match self.core.shared.servers.remove(&tx) {
+                Some(_) => {}
+                None => return Some(event),
+            },
+            Event::StrayResponse { .. } | Event::Misrouted { .. } => return Some(event),
+        }
+        None
+    }
+
+    /// A request that opened a transaction. Whoever shares the endpoint with a proxy calls this for those that the user
+    /// agent shall answer.
+    pub fn request(&mut self, tx: ServerTx, flow: Flow, request: Arc<Message>) {
+        let Some(method) = request.method().cloned() else { return };
+        if request.to_tag().is_some() {
+            return self.request_in_dialog(tx, flow, &method, request);
+        }
+        if let Err(unsupported) = self.check_require(&request) {
+            // RFC 3261 §8.2.2.3
+            let extra = Extra::new().header(HeaderName::Unsupported, unsupported);
+            self.split().1.respond(tx, StatusCode::BAD_EXTENSION, None, &extra);
+            return;
+        }
+        match method {
+            Method::Invite => self.incoming_invite(tx, flow, request),
+            _ => self.request_outside(tx, flow, &method, request),
+        }
+    }
+
+    fn request_in_dialog(&mut self, tx: ServerTx, flow: Flow, method: &Method, request: Arc<Message>) {
+        let (sessions, mut context) = self.split();
+        let Some(dialog) = context.shared.dialogs.find(&request) else {
+            // RFC 3261 §12.2.2
+            return context.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
+        };
+        let received = context.shared.dialogs.get_mut(dialog).map(|dialog| dialog.receive(&request, flow));
+        if let Some(Err(error)) = received {
+            return context.refuse(tx, error.status());
+        }
+        for owner in context.shared.dialogs.users(dialog).to_vec() {
+            if let Owner::Session(id) = owner
+                && let Some(session) = sessions.get_mut(id.0)
+            {
+                context.shared.servers.insert(tx, owner);
+                session.request(&mut context, tx, dialog, method, &request);
+                return self.settle(id);
+            }
+        }
+        context.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
+    }
+
+    /// An ACK for a 2xx: it names the dialog.
+    fn ack(&mut self, request: &Arc<Message>) {
+        let (sessions, mut context) = self.split();
+        let Some(dialog) = context.shared.dialogs.find(request) else { return };
+        for owner in context.shared.dialogs.users(dialog).to_vec() {
+            if let Owner::Session(id) = owner
+                && let Some(session) = sessions.get_mut(id.0)
+            {
+                session.ack(&mut context, dialog, request);
+                return self.settle(id);
+            }
+        }
+    }
+
+    fn cancelled(&mut self, owner: Owner, tx: ServerTx, request: Arc<Message>) {
+        let (sessions, mut context) = self.split();
+        if let Owner::Session(id) = owner
+            && let Some(session) = sessions.get_mut(id.0)
+        {
+            session.cancelled(&mut context, tx, request);
+            self.settle(id);
+        }
+    }
+
+    fn response(&mut self, tx: ClientTx, pending: Pending, response: Arc<Message>) {
+        let (sessions, mut context) = self.split();
+        match pending.owner {
+            Owner::Session(id) => {
+                let Some(session) = sessions.get_mut(id.0) else { return };
+                session.response(&mut context, tx, &pending, response);
+                self.settle(id);
+            }
+            Owner::Outside => self.response_outside(tx, &pending, response),
+        }
+    }
+
+    fn failed(&mut self, tx: ClientTx, failure: Failure, event: Event) -> Unwanted {
+        let Some(pending) = self.core.shared.clients.get(&tx).cloned() else { return Some(event) };
+        let (sessions, mut context) = self.split();
+        match pending.owner {
+            Owner::Session(id) => {
+                let session = sessions.get_mut(id.0)?;
+                session.failed(&mut context, tx, &pending, failure);
+                self.settle(id);
+            }
+            Owner::Outside => self.failed_outside(tx, &pending, failure),
+        }
+        None
+    }
+
+    fn client_terminated(&mut self, tx: ClientTx, pending: &Pending) {
+        let (sessions, _) = self.split();
+        if let Owner::Session(id) = pending.owner
+            && let Some(session) = sessions.get_mut(id.0)
+        {
+            session.client_terminated(tx);
+            self.settle(id);
+        }
+    }
+
+    pub(super) fn fire(&mut self, timer: Timer) {
+        let (sessions, mut context) = self.split();
+        if let Owner::Session(id) = timer.owner
+            && let Some(session) = sessions.get_mut(id.0)
+            && session.wants(&timer)
+        {
+            session.timeout(&mut context, timer);
+            self.settle(id);
+        }
+    }
+
+    /// The extensions that a request demands and nobody here has, for Unsupported.
+    fn check_require(&self, request: &Message) -> Result<(), String> {
+        let known = |tag: &&str| super::context::SUPPORTED.split(", ").any(|known| known.eq_ignore_ascii_case(tag));
+        let unknown: Vec<&str> = request.require().filter(|tag| !known(tag)).collect();
+        if unknown.is_empty() { Ok(()) } else { Err(unknown.join(", ")) }
+    }
+}

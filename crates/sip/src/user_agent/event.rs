@@ -1,0 +1,117 @@
+//! What a user agent tells the application.
+
+use std::sync::Arc;
+
+use farspeak_sansio::Flow;
+
+use crate::endpoint::ServerTx;
+use crate::message::{Message, StatusCode};
+use crate::session::{LegId, SessionId};
+
+/// Something happened. Message bodies and header fields that this layer does not understand are in the messages.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Somebody calls. Ring, accept, reject or redirect.
+    Incoming {
+        /// The new session.
+        session: SessionId,
+        /// Whence it came.
+        flow: Flow,
+        /// The INVITE.
+        request: Arc<Message>,
+    },
+    /// A provisional response above 100 to our INVITE.
+    Progress {
+        /// The session, and which of its early dialogs.
+        leg: LegId,
+        /// The response.
+        response: Arc<Message>,
+    },
+    /// Our INVITE was accepted. The ACK has left, unless it owes an answer to the offer in the response: then call
+    /// [`Agent::acknowledge`](super::Agent::acknowledge).
+    Accepted {
+        /// The session, and the dialog that it goes on in.
+        leg: LegId,
+        /// The 2xx.
+        response: Arc<Message>,
+        /// Whether the ACK waits for an answer from the application.
+        answer_owed: bool,
+    },
+    /// The ACK for our 2xx came: the session stands.
+    Confirmed {
+        /// The session.
+        leg: LegId,
+        /// The ACK, with the answer in it if ours held the offer.
+        ack: Arc<Message>,
+    },
+    /// Our INVITE failed. [`Event::Gone`] follows.
+    Failed {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The session has ended, or the caller gave up. [`Event::Gone`] follows.
+    Ended {
+        /// The session.
+        session: SessionId,
+        /// How.
+        how: HowEnded,
+    },
+    /// Nothing is left of the session; the last event that names it.
+    Gone {
+        /// The session.
+        session: SessionId,
+    },
+    /// A request outside any dialog that this layer does not answer by itself.
+    Request {
+        /// To answer it with [`Agent::respond`](super::Agent::respond).
+        tx: ServerTx,
+        /// Whence it came.
+        flow: Flow,
+        /// The request.
+        request: Arc<Message>,
+    },
+}
+
+/// Why a request of ours failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A final response other than 2xx.
+    Response(Arc<Message>),
+    /// Nobody answered in time (Timers B and F): as if it were a 408 (RFC 3261 §8.1.3.1).
+    TimedOut,
+    /// It could not be delivered: as if it were a 503 (RFC 3261 §8.1.3.1).
+    Unreachable,
+}
+
+impl Failure {
+    /// The status, or what stands for it.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Response(response) => response.status().unwrap_or(StatusCode::SERVER_INTERNAL_ERROR),
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// How a session ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum HowEnded {
+    /// We hung up.
+    Local,
+    /// The peer hung up.
+    Bye(Arc<Message>),
+    /// The caller gave up before we answered. The INVITE is answered 487.
+    Cancelled(Arc<Message>),
+    /// We let it ring too long.
+    Unanswered,
+    /// The ACK for our 2xx never came. A BYE has left (RFC 3261 §13.3.1.4).
+    NoAck,
+    /// The peer no longer knows the session (481), or did not answer a request in it (408, RFC 5057 §5.1).
+    PeerLost(Failure),
+}

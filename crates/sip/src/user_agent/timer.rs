@@ -1,0 +1,22 @@
+//! The timers of a user agent that are not a transaction's.
+
+use super::Owner;
+
+/// An armed timer. Nothing cancels it: its owner knows by the serial number whether it still wants it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Timer {
+    pub owner: Owner,
+    pub kind: TimerKind,
+    pub serial: u64,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TimerKind {
+    /// Our INVITE has rung long enough.
+    Ring,
+    /// The application has not answered an INVITE.
+    Answer,
+    /// Our 2xx goes out again until its ACK comes (RFC 3261 §13.3.1.4).
+    Retransmit2xx,
+}

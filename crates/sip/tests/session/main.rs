@@ -1,0 +1,4 @@
+//! Sessions between user agents in virtual time: each file is named after the source of its flows.
+
+mod rfc3665_3_session;
+mod world;

@@ -1,0 +1,208 @@
+//! User agents that call each other over a simulated network, and what each of them heard.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farspeak_sansio::{Flow, SplitMix64, Transport};
+use farspeak_sim::{Host, Link, Network};
+use farspeak_sip::dialog::Opening;
+use farspeak_sip::endpoint::EndpointConfig;
+use farspeak_sip::message::{Limits, Message, StatusCode};
+use farspeak_sip::session::{Invite, SessionId};
+use farspeak_sip::user_agent::{Agent, Body, Event, Extra, UserAgent, UserAgentConfig};
+
+pub const OFFER: &[u8] =
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+pub const ANSWER: &[u8] =
+    b"v=0\r\no=- 2 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 5000 RTP/AVP 0\r\n";
+
+/// What the network between the user agents does to messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    pub transport: Transport,
+    pub link: Link,
+    pub seed: u64,
+}
+
+impl Conditions {
+    pub fn udp() -> Self {
+        Self { transport: Transport::Udp, link: Link::default(), seed: 1 }
+    }
+
+    pub fn tcp() -> Self {
+        Self { transport: Transport::Tcp, ..Self::udp() }
+    }
+
+    pub fn lossy(loss: f64, seed: u64) -> Self {
+        Self { link: Link::default().loss(loss), seed, ..Self::udp() }
+    }
+}
+
+/// Runs a flow under every condition that it must stand: no loss, 5 % and 20 % with several seeds, a stream.
+pub fn everywhere(flow: impl Fn(&mut World)) {
+    let lossy = [0.05, 0.2].into_iter().flat_map(|loss| (1..=8).map(move |seed| Conditions::lossy(loss, seed)));
+    for conditions in [Conditions::udp(), Conditions::tcp()].into_iter().chain(lossy) {
+        let mut world = World::new(conditions);
+        flow(&mut world);
+        world.settles();
+    }
+}
+
+/// One user agent of a [`World`].
+struct Person {
+    host: Host<UserAgent>,
+    flow_to: BTreeMap<&'static str, Flow>,
+    /// Every event so far.
+    heard: Rc<RefCell<Vec<Event>>>,
+    /// How many of them a test has looked at.
+    seen: usize,
+}
+
+pub struct World {
+    pub net: Network,
+    conditions: Conditions,
+    people: BTreeMap<&'static str, Person>,
+}
+
+const NAMES: [(&str, &str); 3] = [("alice", "192.0.2.1"), ("bob", "192.0.2.2"), ("carol", "192.0.2.3")];
+
+impl World {
+    pub fn new(conditions: Conditions) -> Self {
+        let mut net = Network::new(conditions.seed).label(label).patience(Duration::from_secs(200));
+        net.set_links(conditions.link);
+        let mut people = BTreeMap::new();
+        for (index, (name, address)) in NAMES.into_iter().enumerate() {
+            let rng = Box::new(SplitMix64::new(conditions.seed * 100 + index as u64));
+            let agent = UserAgent::new(UserAgentConfig::default(), EndpointConfig::default(), rng);
+            let host = net.host(name, [address], agent);
+            net.bind(host, conditions.transport, 5060);
+            let heard = Rc::new(RefCell::new(Vec::new()));
+            let sink = Rc::clone(&heard);
+            net.on_event(host, move |_, _, event| sink.borrow_mut().push(event));
+            net.residue_of(host, residue);
+            people.insert(name, Person { host, flow_to: BTreeMap::new(), heard, seen: 0 });
+        }
+        for (from, from_address) in NAMES {
+            for (to, to_address) in NAMES {
+                let local = format!("{from_address}:5060").parse().unwrap();
+                let remote = format!("{to_address}:5060").parse().unwrap();
+                let flow = match conditions.transport {
+                    Transport::Udp => net.datagram_flow(people[from].host, local, remote),
+                    transport => Flow::unbound(transport, local, remote),
+                };
+                people.get_mut(from).unwrap().flow_to.insert(to, flow);
+            }
+        }
+        Self { net, conditions, people }
+    }
+
+    /// Lets one of them do something.
+    pub fn at<R>(&mut self, name: &str, act: impl FnOnce(&mut Agent<'_>) -> R) -> R {
+        let host = self.people[name].host;
+        self.net.at(host, |agent, now| act(&mut agent.at(now)))
+    }
+
+    /// How one calls another.
+    pub fn opening(&self, from: &str, to: &str) -> Opening {
+        let address = |name| NAMES.iter().find(|(known, _)| *known == name).unwrap().1;
+        let transport = match self.conditions.transport {
+            Transport::Udp => String::new(),
+            transport => format!(";transport={}", transport.as_str().to_lowercase()),
+        };
+        Opening {
+            target: format!("sip:{to}@{}{transport}", address(to)).into(),
+            from: format!("<sip:{from}@example.org>").into(),
+            to: format!("<sip:{to}@example.org>").into(),
+            contact: format!("<sip:{from}@{}:5060{transport}>", address(from)).into(),
+            route_set: Vec::new(),
+            flow: self.people[from].flow_to[to],
+        }
+    }
+
+    /// One calls another, with an offer.
+    pub fn call(&mut self, from: &str, to: &str) -> SessionId {
+        self.call_with(from, to, Extra::new().body(Body::sdp(OFFER)))
+    }
+
+    pub fn call_with(&mut self, from: &str, to: &str, extra: Extra) -> SessionId {
+        let opening = self.opening(from, to);
+        self.at(from, |agent| agent.invite(Invite { opening, extra })).expect("a call can be made")
+    }
+
+    /// Runs until one of them hears an event of that name (`Incoming`, `Progress` …) and gives it; earlier ones of other
+    /// names are passed over.
+    #[track_caller]
+    pub fn hears(&mut self, name: &str, event: &str) -> Event {
+        let until = self.net.now() + Duration::from_secs(200);
+        loop {
+            let person = self.people.get_mut(name).unwrap();
+            while let Some(heard) = person.heard.borrow().get(person.seen).cloned() {
+                person.seen += 1;
+                if event_name(&heard) == event {
+                    return heard;
+                }
+            }
+            assert!(self.net.step(until), "{name} never heard {event}, but {:?}\n{}", self.heard(name), self.net);
+        }
+    }
+
+    /// The names of all events so far.
+    pub fn heard(&self, name: &str) -> Vec<String> {
+        self.people[name].heard.borrow().iter().map(event_name).collect()
+    }
+
+    /// Runs until one of them is called, and gives the session.
+    #[track_caller]
+    pub fn is_called(&mut self, name: &str) -> SessionId {
+        match self.hears(name, "Incoming") {
+            Event::Incoming { session, .. } => session,
+            _ => unreachable!("hears gave another event"),
+        }
+    }
+
+    /// Runs until there is a session between the two: called, rung, accepted, confirmed. Gives both ends of it.
+    #[track_caller]
+    pub fn connect(&mut self, from: &str, to: &str) -> (SessionId, SessionId) {
+        let caller = self.call(from, to);
+        let called = self.is_called(to);
+        self.at(to, |agent| agent.ring(called, StatusCode::RINGING, Extra::new())).unwrap();
+        self.at(to, |agent| agent.accept(called, Extra::new().body(Body::sdp(ANSWER)))).unwrap();
+        self.hears(from, "Accepted");
+        self.hears(to, "Confirmed");
+        (caller, called)
+    }
+
+    /// Nothing is left: no dialog, session, timer or transaction anywhere.
+    #[track_caller]
+    pub fn settles(&mut self) {
+        self.net.settled_within(Duration::from_secs(300)).no_state_left();
+    }
+}
+
+fn residue(agent: &UserAgent) -> Option<String> {
+    let (core, endpoint) = (agent.counts(), agent.endpoint().counts());
+    let left = core.sessions + core.dialogs + core.transactions + core.timers + endpoint.transactions();
+    (left > 0).then(|| format!("{core:?}, {} transactions", endpoint.transactions()))
+}
+
+/// The event's name in the source: `Incoming`.
+pub fn event_name(event: &Event) -> String {
+    let text = format!("{event:?}");
+    text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+}
+
+fn label(bytes: &[u8]) -> String {
+    let Ok(message) = Message::parse(bytes, &Limits::default()) else { return "?".to_owned() };
+    match (message.method(), message.status(), message.cseq()) {
+        (Some(method), ..) => method.to_string(),
+        (_, Some(status), Ok(cseq)) => format!("{} {}", status.code(), cseq.method),
+        _ => "?".to_owned(),
+    }
+}
+
+pub fn sdp(bytes: &[u8]) -> Extra {
+    Extra::new().body(Body::sdp(Arc::<[u8]>::from(bytes)))
+}
