@@ -32,12 +32,14 @@
 //! ```
 
 mod algorithm;
+mod answer;
 mod challenge;
 mod credentials;
 mod nonce;
 mod params;
 
 pub use algorithm::{Algorithm, Ha1, ResponseInput, Session, constant_time_eq, ha1, response};
+pub use answer::{Answerer, Attempt, GiveUp, Login};
 pub use challenge::{Challenge, Identity, ParsedChallenge};
 pub use credentials::{Credentials, Qop};
 pub use nonce::{NonceCheck, NonceConfig, NonceRefusal, Nonces};

@@ -12,10 +12,15 @@ pub(super) struct Param<'a> {
 
 /// The parameters after the scheme, which must be Digest. Values come unescaped; white space includes folding.
 pub(super) fn digest_params(value: &str) -> Result<Params<'_>, DigestError> {
+    auth_params(value, "Digest")
+}
+
+/// The same after any scheme.
+pub(super) fn auth_params<'a>(value: &'a str, expected: &str) -> Result<Params<'a>, DigestError> {
     let value = value.trim_matches(is_space);
     let split = value.find(is_space).ok_or(DigestError::Scheme)?;
     let (scheme, rest) = value.split_at(split);
-    if !scheme.eq_ignore_ascii_case("Digest") {
+    if !scheme.eq_ignore_ascii_case(expected) {
         return Err(DigestError::Scheme);
     }
     Ok(Params { rest })
