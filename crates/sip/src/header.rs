@@ -24,6 +24,7 @@
 mod address;
 mod allow;
 mod content_disposition;
+mod content_id;
 mod embedded;
 mod event;
 mod media_type;
@@ -41,6 +42,7 @@ mod subscription_state;
 pub use address::Address;
 pub use allow::Allow;
 pub use content_disposition::{ContentDisposition, Disposition, Handling};
+pub use content_id::ContentId;
 pub use embedded::{Embedded, EmbeddedField, EmbeddedUse, escape_header};
 pub use event::Event;
 pub use media_type::MediaType;

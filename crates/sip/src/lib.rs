@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod body;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
