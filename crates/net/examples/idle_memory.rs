@@ -2,73 +2,20 @@
 //!
 //! The clients run in a process of their own, so that only the server's side is measured.
 
-use std::collections::VecDeque;
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use common::MESSAGE;
 use farspeak_net::*;
-use farspeak_sansio::{Flow, Instant, Machine, Receive, Transmit, Transport};
+use farspeak_sansio::Transport;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Answers everything by the same bytes.
-#[derive(Default)]
-struct Echo(VecDeque<Transmit>);
-
-impl Machine for Echo {
-    type Event = ();
-    fn handle_receive(&mut self, _: Instant, received: Receive<'_>) {
-        self.0.push_back(Transmit { flow: received.flow, bytes: received.bytes.into() });
-    }
-    fn handle_timeout(&mut self, _: Instant) {}
-    fn handle_flow_failed(&mut self, _: Instant, _: Flow) {}
-    fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.0.pop_front()
-    }
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-    fn poll_event(&mut self) -> Option<()> {
-        None
-    }
-}
-
-/// Messages of exactly [`MESSAGE`] bytes.
-struct Blocks;
-#[derive(Default)]
-struct Block(Vec<u8>);
-
-impl Framer for Block {
-    fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-    fn next(&mut self) -> Option<Framed<'_>> {
-        (self.0.len() >= MESSAGE).then(|| Framed::Message(std::mem::take(&mut self.0).into()))
-    }
-    fn is_partial(&self) -> bool {
-        !self.0.is_empty()
-    }
-}
-
-impl Framing for Blocks {
-    type Stream = Block;
-    fn stream(&self) -> Block {
-        Block::default()
-    }
-    fn datagram<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
-        Framed::Message(bytes.into())
-    }
-    fn websocket<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
-        Framed::Message(bytes.into())
-    }
-}
-
-/// As long as a REGISTER with credentials.
-const MESSAGE: usize = 700;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -86,9 +33,7 @@ fn server(count: usize) {
     let names = Names { dns: vec!["localhost".into()], addresses: Vec::new() };
     let store = CertificateStore::new(authority.server_identities(&names, SystemTime::now()).unwrap());
     let tls = server_config(store, Transport::Tls).unwrap();
-    let mut config = NetConfig { shards: 1, ..NetConfig::default() };
-    config.listeners.push(Listener::secure(Transport::Tls, "127.0.0.1:0".parse().unwrap(), tls));
-    let net = start(config, Clock::start(), |_| Parts::new(Echo::default(), Blocks, |_, _, _, ()| ())).unwrap();
+    let net = common::echo(Listener::secure(Transport::Tls, "127.0.0.1:0".parse().unwrap(), tls));
     let counters = Arc::clone(&net.counters()[0]);
 
     let run = |count: usize| {

@@ -18,6 +18,7 @@ mod certificate;
 mod clock;
 mod config;
 mod connect;
+mod connection;
 mod counters;
 mod flows;
 mod framing;
