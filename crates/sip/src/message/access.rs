@@ -220,10 +220,8 @@ impl Message {
 
     fn seconds(&self, name: HeaderName) -> Result<Option<u32>, HeaderError> {
         let Some(text) = self.at_most_one(name)? else { return Ok(None) };
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(HeaderError::malformed(name));
-        }
-        Ok(Some(text.parse().unwrap_or(u32::MAX)))
+        let number = lex::saturating_number(text.as_bytes()).ok_or(HeaderError::malformed(name))?;
+        Ok(Some(number.try_into().unwrap_or(u32::MAX)))
     }
 }
 
@@ -246,6 +244,7 @@ pub struct Values<'m> {
 impl<'m> Values<'m> {
     /// The next element by a reader that says where it ends, so that its text is walked through once. `Some(None)` if
     /// it cannot be read; then the element ends where the grammar of lists says.
+    #[inline(always)]
     pub(super) fn next_with<T>(&mut self, read: impl Fn(&'m str) -> Option<(T, usize)>) -> Option<Option<T>> {
         let text = match self.list {
             Some(text) => text,
@@ -259,6 +258,7 @@ impl<'m> Values<'m> {
         Some(item)
     }
 
+    #[inline]
     fn next_list(&mut self) -> Option<&'m str> {
         let field = self.next?;
         self.next = self.message.next_field(field);
@@ -272,7 +272,7 @@ impl<'m> Iterator for Values<'m> {
     fn next(&mut self) -> Option<&'m str> {
         self.next_with(|text| {
             let end = lex::element_end(text);
-            Some((lex::trim(&text[..end]), end))
+            Some((lex::trim_before(text, end), end))
         })
         .flatten()
     }

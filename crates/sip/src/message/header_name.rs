@@ -130,29 +130,19 @@ impl HeaderName {
         Self::parse_bytes(text.as_bytes())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn parse_bytes(bytes: &[u8]) -> Self {
         if bytes.is_empty() {
             return Self::Other;
         }
-        // Nearly everyone spells as the RFCs do, and those names are in slots of their own.
-        let slot = hash(bytes);
-        match TABLE[slot].checked_sub(1) {
-            None => Self::Other,
-            Some(index) if FULL[usize::from(index)] == bytes => Self::ALL[usize::from(index)],
-            Some(_) => Self::parse_any_case(bytes, slot),
-        }
-    }
-
-    fn parse_any_case(bytes: &[u8], mut slot: usize) -> Self {
-        while let Some(index) = TABLE[slot].checked_sub(1) {
-            let spellings = if bytes.len() == 1 { &COMPACT } else { &FULL };
-            if spellings[usize::from(index)].eq_ignore_ascii_case(bytes) {
-                return Self::ALL[usize::from(index)];
-            }
-            slot = (slot + 1) % TABLE_SIZE;
-        }
-        Self::Other
+        let key = Key::new(bytes);
+        let Some(entry) = SLOTS[key.slot(FACTOR)].checked_sub(1).map(|index| &ENTRIES[usize::from(index)]) else {
+            return Self::Other;
+        };
+        // The key says all about a short name.
+        let same =
+            entry.key.equals(key) && (bytes.len() <= 16 || entry.name.as_str().as_bytes().eq_ignore_ascii_case(bytes));
+        if same { entry.name } else { Self::Other }
     }
 }
 
@@ -162,64 +152,110 @@ impl fmt::Display for HeaderName {
     }
 }
 
-/// The names as bytes, by index in [`HeaderName::ALL`].
-static FULL: [&[u8]; HeaderName::ALL.len()] = {
-    let mut names: [&[u8]; HeaderName::ALL.len()] = [b""; HeaderName::ALL.len()];
-    let mut index = 0;
-    while index < names.len() {
-        names[index] = HeaderName::ALL[index].as_str().as_bytes();
-        index += 1;
+/// A name in lower case, up to sixteen letters of it: the first and the last eight, which overlap in most names.
+#[derive(Clone, Copy)]
+struct Key {
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
+impl Key {
+    /// `name` is not empty.
+    #[inline]
+    const fn new(name: &[u8]) -> Self {
+        let length = name.len();
+        let (first, last) = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+        } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64)
+        } else {
+            (name[0] as u64, u16::from_le_bytes([name[length / 2], name[length - 1]]) as u64)
+        };
+        Self { first: lower(first), last: lower(last), length }
     }
-    names
+
+    #[inline]
+    const fn equals(self, other: Self) -> bool {
+        self.first == other.first && self.last == other.last && self.length == other.length
+    }
+
+    #[inline]
+    const fn slot(self, factor: u64) -> usize {
+        let mixed = self.first ^ self.last.rotate_left(20) ^ self.length as u64;
+        (mixed.wrapping_mul(factor) >> (u64::BITS - SLOTS_LOG2)) as usize
+    }
+}
+
+/// Letters in lower case. Of other bytes none becomes a letter, a digit or `-`, and names have nothing else.
+#[inline]
+const fn lower(word: u64) -> u64 {
+    word | (word & u64::from_ne_bytes([0x40; 8])) >> 1
+}
+
+/// A spelling that we know.
+struct Entry {
+    key: Key,
+    name: HeaderName,
+}
+
+/// Every name, and every compact one.
+static ENTRIES: [Entry; SPELLINGS] = SPELLED;
+
+/// For each slot 1 + the index in [`ENTRIES`], 0 if none has it. Not for tables that a peer can fill: this one is fixed.
+static SLOTS: [u8; 1 << SLOTS_LOG2] = slots(FACTOR).expect("FACTOR gives each spelling a slot of its own");
+
+/// Enough slots that a factor is found quickly.
+const SLOTS_LOG2: u32 = 11;
+
+/// Gives each spelling a slot of its own; found when this is compiled.
+const FACTOR: u64 = {
+    let mut factor: u64 = 0x9e37_79b9_7f4a_7c15;
+    while slots(factor).is_none() {
+        factor = factor.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(2);
+    }
+    factor
 };
 
-/// The compact names as bytes, by index in [`HeaderName::ALL`]; empty where there is none.
-static COMPACT: [&[u8]; HeaderName::ALL.len()] = {
-    let mut names: [&[u8]; HeaderName::ALL.len()] = [b""; HeaderName::ALL.len()];
+const fn slots(factor: u64) -> Option<[u8; 1 << SLOTS_LOG2]> {
+    let mut slots = [0; 1 << SLOTS_LOG2];
     let mut index = 0;
-    while index < names.len() {
-        if let Some(compact) = HeaderName::ALL[index].compact() {
-            names[index] = compact.as_bytes();
+    while index < SPELLINGS {
+        let slot = SPELLED[index].key.slot(factor);
+        if slots[slot] != 0 {
+            return None;
         }
         index += 1;
+        slots[slot] = index as u8;
     }
-    names
+    Some(slots)
+}
+
+const SPELLINGS: usize = {
+    let (mut count, mut index) = (HeaderName::ALL.len(), 0);
+    while index < HeaderName::ALL.len() {
+        count += HeaderName::ALL[index].compact().is_some() as usize;
+        index += 1;
+    }
+    count
 };
 
-/// Slots of the lookup table: enough that most names are found at the first probe.
-const TABLE_SIZE: usize = 512;
-
-/// Open addressing, made when this is compiled: 0 for an empty slot, else 1 + the index in [`HeaderName::ALL`].
-static TABLE: [u8; TABLE_SIZE] = {
-    let mut table = [0; TABLE_SIZE];
-    let mut index = 0;
+const SPELLED: [Entry; SPELLINGS] = {
+    let mut entries =
+        [const { Entry { key: Key { first: 0, last: 0, length: 0 }, name: HeaderName::Other } }; SPELLINGS];
+    let (mut count, mut index) = (0, 0);
     while index < HeaderName::ALL.len() {
         let name = HeaderName::ALL[index];
-        insert(&mut table, name.as_str().as_bytes(), index);
+        entries[count] = Entry { key: Key::new(name.as_str().as_bytes()), name };
+        count += 1;
         if let Some(compact) = name.compact() {
-            insert(&mut table, compact.as_bytes(), index);
+            entries[count] = Entry { key: Key::new(compact.as_bytes()), name };
+            count += 1;
         }
         index += 1;
     }
-    table
+    entries
 };
-
-const fn insert(table: &mut [u8; TABLE_SIZE], spelling: &[u8], index: usize) {
-    let mut slot = hash(spelling);
-    while table[slot] != 0 {
-        slot = (slot + 1) % TABLE_SIZE;
-    }
-    table[slot] = index as u8 + 1;
-}
-
-/// Of the length and three letters in any case; the factors were picked so that no two names share a slot. Not for
-/// tables that a peer can fill: this one is fixed.
-#[inline]
-const fn hash(name: &[u8]) -> usize {
-    let length = name.len();
-    let (first, middle, last) = (name[0] | 0x20, name[length / 2] | 0x20, name[length - 1] | 0x20);
-    (length * 96 + first as usize * 23 + middle as usize * 113 + last as usize * 170) % TABLE_SIZE
-}
 
 #[cfg(test)]
 mod tests {
@@ -239,7 +275,8 @@ mod tests {
 
     #[test]
     fn unknown_names_are_other() {
-        for text in ["", "q", "Fro", "X-Anything", "NewFangledHeader", "\u{e9}"] {
+        let nearly = ["Fro", "Fron", "Call\rID", "CallMID", "VVia", "Proxy-Authentikation-Info", "t\0", "UseraAgent"];
+        for text in ["", "q", "X-Anything", "NewFangledHeader", "\u{e9}"].into_iter().chain(nearly) {
             assert_eq!(HeaderName::parse(text), HeaderName::Other, "{text}");
         }
     }

@@ -16,8 +16,6 @@ const PARAM: u16 = 4;
 const VALUE: u16 = 8;
 /// `hnv-unreserved`, unreserved, and the `&` and `=` between URI headers.
 const HEADER: u16 = 16;
-/// White space, folding included.
-const SPACE: u16 = 32;
 /// `word` of RFC 3261 §25.1: a Call-ID without its `@`.
 const WORD: u16 = 64;
 /// Letters, digits, `-`, `.` and, because containers and test beds have such names, `_`.
@@ -52,9 +50,6 @@ static CLASS: [u16; 256] = {
         }
         if alphanumeric || mark || contains(b"[]/?:+$&=", b) {
             bits |= HEADER;
-        }
-        if contains(b" \t\r\n", b) {
-            bits |= SPACE;
         }
         if alphanumeric || contains(b"-.!%*_+`'~()<>:\\\"/[]?{}", b) {
             bits |= WORD;
@@ -98,9 +93,10 @@ fn all(class: u16, bytes: &[u8]) -> bool {
     skip(class, bytes, 0) == bytes.len()
 }
 
+/// White space, folding included.
 #[inline]
 pub(crate) fn is_space(byte: u8) -> bool {
-    byte <= b' ' && is(SPACE, byte)
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// One or more token characters.
@@ -138,8 +134,17 @@ fn escaped_all(class: u16, text: &str) -> bool {
 }
 
 /// Without the white space at both ends, folding included.
+#[inline]
 pub(crate) fn trim(text: &str) -> &str {
-    trim_start(trim_end(text))
+    trim_before(text, text.len())
+}
+
+/// The same for what stands before `end`.
+#[inline]
+pub(crate) fn trim_before(text: &str, end: usize) -> &str {
+    let bytes = &text.as_bytes()[..end];
+    let start = skip_space(bytes, 0);
+    &text[start..space_start(bytes, start)]
 }
 
 #[inline]
@@ -230,20 +235,24 @@ pub(crate) fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 
-/// Digits only, no sign; `None` if there are none or they exceed 2^32 − 1.
+/// Digits only, no sign; `None` if there are none, more than 20, or they exceed 2^32 − 1.
+#[inline]
 pub(crate) fn number(text: &str) -> Option<u32> {
-    if text.is_empty() || text.len() > 20 {
-        return None;
-    }
-    let mut number = 0_u32;
-    for byte in text.bytes() {
+    if text.len() > 20 { None } else { u32::try_from(saturating_number(text.as_bytes())?).ok() }
+}
+
+/// Digits only, no sign; `None` if there are none. More than 2^64 − 1 is 2^64 − 1.
+#[inline]
+pub(crate) fn saturating_number(digits: &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
-        number = number.checked_mul(10)?.checked_add(u32::from(digit))?;
+        number = number.saturating_mul(10).saturating_add(u64::from(digit));
     }
-    Some(number)
+    (!digits.is_empty()).then_some(number)
 }
 
 /// A comma list, split outside quotes and angle brackets, ends trimmed. Empty elements are handed out too.
@@ -266,11 +275,12 @@ impl<'a> Iterator for List<'a> {
         let text = self.rest?;
         let end = element_end(text);
         self.rest = text.get(end + 1..);
-        Some(trim(&text[..end]))
+        Some(trim_before(text, end))
     }
 }
 
 /// Where the first element of a comma list ends: at its comma, or at the end of `text`.
+#[inline]
 pub(crate) fn element_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -361,8 +371,8 @@ impl<'a> Params<'a> {
         while at < bytes.len() {
             let start = skip_space(bytes, at + 1);
             let end = start + name.len();
-            if bytes.get(start..end).is_some_and(|candidate| same_name(candidate, name.as_bytes()))
-                && bytes.get(end).is_none_or(|byte| !is(TOKEN, *byte))
+            if bytes.get(end).is_none_or(|byte| !is(TOKEN, *byte))
+                && bytes.get(start..end).is_some_and(|candidate| same_name(candidate, name.as_bytes()))
             {
                 return Some(self.value_at(end));
             }
@@ -467,16 +477,9 @@ pub(crate) fn skip_token(bytes: &[u8], at: usize) -> usize {
 }
 
 /// The same for a host without brackets.
+#[inline]
 pub(crate) fn skip_host(bytes: &[u8], at: usize) -> usize {
     skip(HOST, bytes, at)
-}
-
-/// The same for digits.
-pub(crate) fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() && bytes[at].is_ascii_digit() {
-        at += 1;
-    }
-    at
 }
 
 /// The same for a URI parameter's name or value, escapes included.
@@ -504,21 +507,20 @@ pub(crate) fn same_name(one: &[u8], two: &[u8]) -> bool {
 }
 
 /// The first index from `at` on whose byte is not of `class`.
-#[inline]
+#[inline(always)]
 fn skip(class: u16, bytes: &[u8], mut at: usize) -> usize {
-    // Four at a time as long as all of them are.
-    let (quads, _) = bytes.get(at..).unwrap_or(&[]).as_chunks();
-    for [a, b, c, d] in quads {
-        let common = CLASS[usize::from(*a)] & CLASS[usize::from(*b)] & CLASS[usize::from(*c)] & CLASS[usize::from(*d)];
-        if common & class == 0 {
-            break;
+    let mut rest = bytes.get(at..).unwrap_or(&[]);
+    // Eight at a time: nothing needs to be counted between them.
+    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+        for (index, byte) in eight.iter().enumerate() {
+            if !is(class, *byte) {
+                return at + index;
+            }
         }
-        at += 4;
+        at += 8;
+        rest = after;
     }
-    while at < bytes.len() && is(class, bytes[at]) {
-        at += 1;
-    }
-    at
+    at + rest.iter().position(|byte| !is(class, *byte)).unwrap_or(rest.len())
 }
 
 /// The first index from `at` on that belongs to no white space; hardly ever more than one on.

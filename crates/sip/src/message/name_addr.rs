@@ -17,7 +17,7 @@ pub struct NameAddr<'a> {
 }
 
 /// The expiry of a Contact whose `expires` cannot be read (RFC 3261 §20.10), in seconds.
-const MALFORMED_EXPIRES: u32 = 3600;
+const MALFORMED_EXPIRES: u64 = 3600;
 
 impl<'a> NameAddr<'a> {
     /// Reads one value (not a comma list). `name` is the header field that the error names.
@@ -31,19 +31,24 @@ impl<'a> NameAddr<'a> {
     }
 
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
+    #[inline]
     fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         let start = lex::skip_space(bytes, 0);
-        let (display, open) = if bytes.get(start) == Some(&b'"') {
-            let end = lex::quoted_end(text, start)?;
-            (Some(&text[start..end]), lex::skip_space(bytes, end))
-        } else {
-            let at = lex::skip_display(bytes, start);
-            // A bracket after a semicolon is inside a parameter: `sip:a@b;+sip.instance="<urn:…>"`.
-            if bytes.get(at) != Some(&b'<') {
-                return Self::read_without_brackets(text, start, at);
+        let (display, open) = match bytes.get(start) {
+            Some(b'<') => (None, start),
+            Some(b'"') => {
+                let end = lex::quoted_end(text, start)?;
+                (Some(&text[start..end]), lex::skip_space(bytes, end))
             }
-            (Some(lex::trim_end(&text[start..at])).filter(|display| !display.is_empty()), at)
+            _ => {
+                let at = lex::skip_display(bytes, start);
+                // A bracket after a semicolon is inside a parameter: `sip:a@b;+sip.instance="<urn:…>"`.
+                if bytes.get(at) != Some(&b'<') {
+                    return Self::read_without_brackets(text, start, at);
+                }
+                (Some(&text[start..lex::space_start(&bytes[..at], start)]), at)
+            }
         };
         if bytes.get(open) != Some(&b'<') {
             return None;
@@ -61,6 +66,7 @@ impl<'a> NameAddr<'a> {
         Self::with_uri(None, uri_text, text, end)
     }
 
+    #[inline]
     fn with_uri(display: Option<&'a str>, uri_text: &'a str, text: &'a str, at: usize) -> Option<(Self, usize)> {
         if uri_text.is_empty() {
             return None;
@@ -111,10 +117,8 @@ impl<'a> NameAddr<'a> {
     /// Lifetime of a Contact in seconds. What cannot be read counts as 3600 (RFC 3261 §20.10); beyond 2^32 − 1 it is 2^32 − 1.
     pub fn expires(&self) -> Option<u32> {
         let text = self.params.get("expires")?.unwrap_or("");
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Some(MALFORMED_EXPIRES);
-        }
-        Some(text.parse().unwrap_or(u32::MAX))
+        let seconds = lex::saturating_number(text.as_bytes()).unwrap_or(MALFORMED_EXPIRES);
+        Some(seconds.try_into().unwrap_or(u32::MAX))
     }
 
     /// The phone's instance, without quotes and brackets: `urn:uuid:…` (RFC 5626 §4.1).

@@ -174,7 +174,7 @@ fn read_start_line(line: &str) -> Result<Start, ParseErrorKind> {
     }
     let method = Method::parse(first).ok_or(malformed)?;
     let (uri, version) = lex::split_once(rest, b' ').ok_or(malformed)?;
-    if uri.is_empty() || uri.bytes().any(|byte| byte.is_ascii_control()) || uri.starts_with('<') {
+    if uri.is_empty() || scan::any_control(uri.as_bytes()) || uri.starts_with('<') {
         return Err(malformed);
     }
     if !is_our_version(version) {
@@ -205,11 +205,23 @@ fn line_end(bytes: &[u8], at: usize) -> Result<usize, ParseErrorKind> {
 }
 
 /// Where the header field at `start` ends with its folded lines: after their CRLF. The blank line ends after two bytes.
-#[inline(always)]
+#[inline]
 pub(crate) fn field_end(bytes: &[u8], start: usize) -> Result<usize, ParseErrorKind> {
-    let end = line_end(bytes, start)?;
+    if is_blank(bytes, start) { Ok(start + 2) } else { value_end(bytes, start) }
+}
+
+/// Whether the line at `start` is the blank one.
+#[inline]
+fn is_blank(bytes: &[u8], start: usize) -> bool {
+    matches!(bytes.get(start..), Some([b'\r', b'\n', ..]))
+}
+
+/// Where the field ends, folded lines included, in whose first line `at` is.
+#[inline(always)]
+fn value_end(bytes: &[u8], at: usize) -> Result<usize, ParseErrorKind> {
+    let end = line_end(bytes, at)?;
     // RFC 3261 §7.3.1: a line that begins with white space continues the one before it.
-    let folded = end > start && matches!(bytes.get(end + 2), Some(b' ' | b'\t'));
+    let folded = matches!(bytes.get(end + 2), Some(b' ' | b'\t'));
     Ok(if folded { folded_end(bytes, end)? } else { end } + 2)
 }
 
@@ -227,42 +239,47 @@ fn folded_end(bytes: &[u8], mut end: usize) -> Result<usize, ParseErrorKind> {
 /// Half of what reading a message costs; inlined, since its result would go through memory otherwise.
 #[inline(always)]
 pub(crate) fn next_field(bytes: &[u8], start: usize) -> Result<Option<Field>, ParseErrorKind> {
-    let end = field_end(bytes, start)?;
-    if end == start + 2 {
+    if is_blank(bytes, start) {
         return Ok(None);
     }
-    let text = &bytes[start..end - 2];
-    let colon = scan::byte(b':', text, 0).ok_or(ParseErrorKind::HeaderLine)?;
-    let (mut name, value) = text.split_at(colon);
-    // HCOLON = *( SP / HTAB ) ":" SWS
-    while let [shorter @ .., b' ' | b'\t'] = name {
-        name = shorter;
-    }
-    let name_length = name.len();
-    let name = HeaderName::parse_bytes(name);
+    let name_end = scan::colon_or_space(bytes, start).ok_or(ParseErrorKind::Unfinished)?;
+    let name = HeaderName::parse_bytes(&bytes[start..name_end]);
     // The names that we know are tokens.
-    if name == HeaderName::Other && !lex::is_token(&text[..name_length]) {
-        return Err(ParseErrorKind::HeaderLine);
+    if name == HeaderName::Other && !lex::is_token(&bytes[start..name_end]) {
+        return Err(no_field(bytes, start));
     }
-    let value_start = lex::skip_space(value, 1);
-    let value_end = lex::space_start(value, value_start);
+    // HCOLON = *( SP / HTAB ) ":" SWS
+    let mut colon = name_end;
+    while let Some(b' ' | b'\t') = bytes.get(colon) {
+        colon += 1;
+    }
+    if bytes.get(colon) != Some(&b':') {
+        return Err(no_field(bytes, start));
+    }
+    let end = value_end(bytes, colon + 1)?;
+    let line = &bytes[..end - 2];
+    let value_start = lex::skip_space(line, colon + 1);
     Ok(Some(Field {
         name,
         next: 0,
         start: start as u32,
-        name_end: (start + name_length) as u32,
-        value_start: (start + colon + value_start) as u32,
-        value_end: (start + colon + value_end) as u32,
+        name_end: name_end as u32,
+        value_start: value_start as u32,
+        value_end: lex::space_start(line, value_start) as u32,
         end: end as u32,
     }))
 }
 
+/// Why the line at `start` is no header field.
+#[cold]
+fn no_field(bytes: &[u8], start: usize) -> ParseErrorKind {
+    field_end(bytes, start).err().unwrap_or(ParseErrorKind::HeaderLine)
+}
+
 /// Reads a Content-Length value. What has more digits than a length can have is the largest length.
 pub(crate) fn content_length(value: &[u8]) -> Result<usize, ParseErrorKind> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(ParseErrorKind::ContentLength);
-    }
-    Ok(value.iter().fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0'))))
+    let length = lex::saturating_number(value).ok_or(ParseErrorKind::ContentLength)?;
+    Ok(length.try_into().unwrap_or(usize::MAX))
 }
 
 /// Finds what a response needs in a message that is broken elsewhere.

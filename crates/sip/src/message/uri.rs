@@ -87,45 +87,49 @@ impl std::error::Error for UriError {}
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets that may surround it.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let (scheme, rest) = Scheme::split(text).ok_or(UriError::Scheme)?;
-        match scheme {
-            Scheme::Sip | Scheme::Sips => Self::parse_sip(text, scheme, rest),
+        // Nearly all of them.
+        if text.starts_with("sip:") {
+            return Self::parse_sip(text, Scheme::Sip, 4);
+        }
+        let (scheme, rest) = lex::split_once(text, b':').ok_or(UriError::Scheme)?;
+        match Scheme::parse(scheme).ok_or(UriError::Scheme)? {
+            scheme @ (Scheme::Sip | Scheme::Sips) => Self::parse_sip(text, scheme, text.len() - rest.len()),
             Scheme::Tel => Self::parse_tel(text, rest),
-            Scheme::Other(_) => Self::parse_other(text, scheme, rest),
+            scheme @ Scheme::Other(_) => Self::parse_other(text, scheme, rest),
         }
     }
 
     /// One walk from left to right; only a user part that could be no host is looked at twice.
-    fn parse_sip(text: &'a str, scheme: Scheme<'a>, mut rest: &'a str) -> Result<Self, UriError> {
-        let (mut user, mut password) = (None, None);
-        let plain = lex::skip_host(rest.as_bytes(), 0);
-        if plain > 0 && rest.as_bytes().get(plain) == Some(&b'@') {
-            user = Some(&rest[..plain]);
-            rest = &rest[plain + 1..];
-        } else if let Some(length) = scan::byte(b'@', &rest.as_bytes()[plain..], 0) {
-            (user, password) = split_user(&rest[..plain + length])?;
-            rest = &rest[plain + length + 1..];
+    fn parse_sip(text: &'a str, scheme: Scheme<'a>, start: usize) -> Result<Self, UriError> {
+        let bytes = text.as_bytes();
+        let plain = lex::skip_host(bytes, start);
+        let (mut user, mut password, mut host_start) = (None, None, start);
+        if plain > start && bytes.get(plain) == Some(&b'@') {
+            user = Some(&text[start..plain]);
+            host_start = plain + 1;
+        } else if let Some(at) = scan::byte(b'@', bytes, plain) {
+            (user, password) = split_user(&text[start..at])?;
+            host_start = at + 1;
         }
-        let bytes = rest.as_bytes();
-        let (host, host_end) = read_host(rest)?;
+        let (host, host_end) = read_host(text, host_start).ok_or(UriError::Host)?;
         let (port, port_end) = match bytes.get(host_end) {
             Some(b':') => {
-                let end = lex::skip_digits(bytes, host_end + 1);
-                (Some(read_port(&rest[host_end + 1..end])?), end)
+                let (port, end) = read_port(bytes, host_end + 1).ok_or(UriError::Port)?;
+                (Some(port), end)
             }
             _ => (None, host_end),
         };
-        let params_end = UriParams::end(rest, port_end)?;
+        let params_end = UriParams::end(bytes, port_end).ok_or(UriError::Params)?;
         let headers = match bytes.get(params_end) {
             None => None,
-            Some(b'?') => Some(&rest[params_end + 1..]),
+            Some(b'?') => Some(&text[params_end + 1..]),
             Some(_) if params_end > port_end => return Err(UriError::Params),
             Some(_) => return Err(UriError::Host),
         };
         if headers.is_some_and(|headers| !lex::is_uri_headers(headers)) {
             return Err(UriError::Headers);
         }
-        let params = UriParams { text: &rest[port_end..params_end] };
+        let params = UriParams { text: &text[port_end..params_end] };
         Ok(Self { text, scheme, user, password, host, port, params, headers })
     }
 
@@ -135,7 +139,7 @@ impl<'a> Uri<'a> {
         if number.is_empty() || !number.bytes().all(allowed) {
             return Err(UriError::User);
         }
-        if UriParams::end(params, 0)? != params.len() {
+        if UriParams::end(params.as_bytes(), 0) != Some(params.len()) {
             return Err(UriError::Params);
         }
         let params = UriParams { text: params };
@@ -186,10 +190,11 @@ impl<'a> Uri<'a> {
         if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
             return "";
         }
-        let after_scheme = lex::split_once(self.text, b':').map_or("", |(_, rest)| rest);
-        let after_user = lex::split_once(after_scheme, b'@').map_or(after_scheme, |(_, rest)| rest);
-        let end = memchr::memchr2(b';', b'?', after_user.as_bytes());
-        &after_user[..end.unwrap_or(after_user.len())]
+        let start = self.scheme.as_str().len() + 1;
+        let bytes = self.text.as_bytes();
+        let start = scan::byte(b'@', bytes, start).map_or(start, |at| at + 1);
+        let rest = self.headers.map_or(0, |headers| headers.len() + 1) + self.params.text.len();
+        &self.text[start..bytes.len() - rest]
     }
 
     /// Whether both mean the same by the rules of RFC 3261 §19.1.4 (other schemes: the same text, scheme without case).
@@ -233,16 +238,6 @@ impl fmt::Display for Uri<'_> {
 }
 
 impl<'a> Scheme<'a> {
-    /// The scheme of a URI and what follows its colon.
-    fn split(text: &'a str) -> Option<(Self, &'a str)> {
-        // Nearly all of them.
-        if let Some(rest) = text.strip_prefix("sip:") {
-            return Some((Self::Sip, rest));
-        }
-        let (scheme, rest) = lex::split_once(text, b':')?;
-        Some((Self::parse(scheme)?, rest))
-    }
-
     fn parse(text: &'a str) -> Option<Self> {
         if text.eq_ignore_ascii_case("sip") {
             return Some(Self::Sip);
@@ -278,7 +273,7 @@ impl<'a> Host<'a> {
         }
         // Four numbers are an address or nothing: `sip:256.0.0.1` is no name (a top label begins with a letter).
         if text.as_bytes().last().is_some_and(u8::is_ascii_digit) {
-            if let Ok(address) = text.parse() {
+            if let Some(address) = read_v4(text.as_bytes()) {
                 return Some(Self::V4(address));
             }
             if text.split('.').count() == 4 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
@@ -341,25 +336,57 @@ fn split_user(text: &str) -> Result<(Option<&str>, Option<&str>), UriError> {
     Ok((Some(user), password))
 }
 
-/// The host at the beginning of `text`, and where it ends.
+/// The host at `start`, and where it ends.
 #[inline]
-pub(super) fn read_host(text: &str) -> Result<(Host<'_>, usize), UriError> {
+pub(super) fn read_host(text: &str, start: usize) -> Option<(Host<'_>, usize)> {
     let bytes = text.as_bytes();
-    if bytes.first() == Some(&b'[') {
-        let end = lex::find(text, b']').ok_or(UriError::Host)? + 1;
-        return Ok((Host::parse(&text[..end]).ok_or(UriError::Host)?, end));
-    }
-    let end = lex::skip_host(bytes, 0);
-    let name = &text[..end];
+    let mut end = lex::skip_host(bytes, start);
     // Only an address ends in a digit, as a rule: a top label begins with a letter.
-    if end == 0 || bytes[end - 1].is_ascii_digit() {
-        return Ok((Host::parse(name).ok_or(UriError::Host)?, end));
+    if end > start && !bytes[end - 1].is_ascii_digit() {
+        return Some((Host::Name(&text[start..end]), end));
     }
-    Ok((Host::Name(name), end))
+    if bytes.get(start) == Some(&b'[') {
+        end = scan::byte(b']', bytes, start)? + 1;
+    }
+    Some((Host::parse(&text[start..end])?, end))
 }
 
-pub(super) fn read_port(text: &str) -> Result<u16, UriError> {
-    lex::number(text).and_then(|port| u16::try_from(port).ok()).ok_or(UriError::Port)
+/// Four numbers from 0 to 255 without leading zeros.
+fn read_v4(bytes: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut rest = bytes;
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let (mut number, mut length) = (0_u16, 0);
+        while length < 3
+            && let Some(digit @ b'0'..=b'9') = rest.get(length)
+        {
+            number = number * 10 + u16::from(digit - b'0');
+            length += 1;
+        }
+        if length == 0 || (length > 1 && rest[0] == b'0') {
+            return None;
+        }
+        *octet = u8::try_from(number).ok()?;
+        rest = &rest[length..];
+    }
+    rest.is_empty().then_some(Ipv4Addr::from(octets))
+}
+
+/// The port at `start`, and where it ends.
+#[inline]
+pub(super) fn read_port(bytes: &[u8], start: usize) -> Option<(u16, usize)> {
+    let (mut port, mut end) = (0_u32, start);
+    while let Some(digit @ b'0'..=b'9') = bytes.get(end) {
+        port = port * 10 + u32::from(digit - b'0');
+        end += 1;
+        if port > u32::from(u16::MAX) {
+            return None;
+        }
+    }
+    matches!(end - start, 1..=20).then_some((port as u16, end))
 }
 
 /// `;name=value` of a URI; checked once, then read without errors.
@@ -371,23 +398,22 @@ pub struct UriParams<'a> {
 impl<'a> UriParams<'a> {
     /// Where the parameters end that begin at `at`: the index of the first byte that cannot belong to them.
     #[inline]
-    fn end(text: &str, mut at: usize) -> Result<usize, UriError> {
-        let bytes = text.as_bytes();
+    fn end(bytes: &[u8], mut at: usize) -> Option<usize> {
         while bytes.get(at) == Some(&b';') {
             let name_end = lex::skip_uri_param(bytes, at + 1);
             if name_end == at + 1 {
-                return Err(UriError::Params);
+                return None;
             }
             at = name_end;
             if bytes.get(at) == Some(&b'=') {
                 let value_end = lex::skip_uri_param(bytes, at + 1);
                 if value_end == at + 1 {
-                    return Err(UriError::Params);
+                    return None;
                 }
                 at = value_end;
             }
         }
-        Ok(at)
+        Some(at)
     }
 
     /// As written, beginning with `;`, or empty.
@@ -531,6 +557,9 @@ mod tests {
 
     #[test]
     fn what_is_no_uri_is_refused() {
+        for text in ["1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.1000", "1..3.4", ".1.2.3", "1.2.3."] {
+            assert!(!matches!(Host::parse(text), Some(Host::V4(_))), "{text}");
+        }
         for (text, error) in [
             ("", UriError::Scheme),
             ("alice", UriError::Scheme),

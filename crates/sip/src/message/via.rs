@@ -32,6 +32,7 @@ impl<'a> Via<'a> {
     }
 
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
+    #[inline]
     pub(super) fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         // The way in which nearly everyone writes it.
@@ -42,14 +43,12 @@ impl<'a> Via<'a> {
         if transport.is_empty() || start == transport_end {
             return None;
         }
-        let (host, length) = read_host(&text[start..]).ok()?;
-        let mut end = start + length;
+        let (host, mut end) = read_host(text, start)?;
         let mut port = None;
         let colon = lex::skip_space(bytes, end);
         if bytes.get(colon) == Some(&b':') {
-            let digits = lex::skip_space(bytes, colon + 1);
-            end = lex::skip_digits(bytes, digits);
-            port = Some(read_port(&text[digits..end]).ok()?);
+            let (number, after) = read_port(bytes, lex::skip_space(bytes, colon + 1))?;
+            (port, end) = (Some(number), after);
         }
         let (params, list_end) = Params::read(text, end)?;
         Some((Self { transport, sent_by: &text[start..end], host, port, params }, list_end))
