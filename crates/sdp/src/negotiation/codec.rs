@@ -127,19 +127,6 @@ impl Format {
                 == configuration(&codec.encoding, codec.fmtp.as_deref())
     }
 
-    /// The codec that this format stands for.
-    pub(crate) fn codec(&self) -> Codec {
-        Codec {
-            encoding: self.encoding.clone(),
-            clock_rate: self.clock_rate,
-            channels: self.channels,
-            fmtp: self.fmtp.clone(),
-            payload_type: Some(self.payload_type),
-            feedback: Vec::new(),
-            retransmission: false,
-        }
-    }
-
     /// The payload type that an `rtx` format repeats (`apt`, RFC 4588 §8.1).
     pub(crate) fn repeats(&self) -> Option<u8> {
         if !self.encoding.eq_ignore_ascii_case("rtx") {

@@ -117,7 +117,15 @@ impl LocalTransport {
 
     /// The same for any kind of address.
     pub fn at(connection: Connection, port: u16) -> Self {
-        Self { connection, port, rtcp_port: None, ice: None, fingerprints: Vec::new(), tls_id: None, crypto: Vec::new() }
+        Self {
+            connection,
+            port,
+            rtcp_port: None,
+            ice: None,
+            fingerprints: Vec::new(),
+            tls_id: None,
+            crypto: Vec::new(),
+        }
     }
 }
 

@@ -41,7 +41,9 @@ impl PayloadTypes {
             .or_else(known)
             .or_else(|| preferred.filter(|number| usable(*number)))
             // RFC 3551 §6 for the first range, RFC 5761 §4 for the second: never 64 to 95, which RTCP needs.
-            .or_else(|| (96..=127).chain(35..=63).find(|number| usable(*number) && self.is_fresh(*number, index, shared)))?;
+            .or_else(|| {
+                (96..=127).chain(35..=63).find(|number| usable(*number) && self.is_fresh(*number, index, shared))
+            })?;
         self.sections[index].insert(number, identity.into());
         Some(number)
     }
@@ -82,8 +84,7 @@ mod tests {
     #[test]
     fn runs_out_without_taking_those_that_rtcp_needs() {
         let mut numbers = PayloadTypes::default();
-        let taken: Vec<u8> =
-            (0..200).map_while(|n| numbers.claim(0, &format!("codec{n}"), None, None, &[])).collect();
+        let taken: Vec<u8> = (0..200).map_while(|n| numbers.claim(0, &format!("codec{n}"), None, None, &[])).collect();
         assert_eq!(taken.len(), 61);
         assert!(taken.iter().all(|number| !(64..96).contains(number)));
     }
