@@ -10,6 +10,7 @@ mod digest;
 mod framer;
 mod message;
 mod node;
+mod sdp;
 mod transaction;
 mod uri;
 
@@ -29,6 +30,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("server_non_invite", transaction::server_non_invite),
     ("endpoint", transaction::endpoint),
     ("node", node::fuzz),
+    ("sdp", sdp::fuzz),
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -135,7 +135,7 @@ impl Connection {
         };
         let address_type = AddressType::parse(address_type);
         let mut parts = address.split('/');
-        let address = parts.next().unwrap_or_default();
+        let address = parts.next().filter(|address| !address.is_empty()).ok_or(error("an address"))?;
         let behind = error("a time to live below 256 and a number of addresses behind the address");
         let (ttl, count) = match (parts.next(), parts.next(), parts.next()) {
             (None, ..) => (None, None),
@@ -286,7 +286,7 @@ impl fmt::Display for Timing {
     }
 }
 
-/// Digits alone: the standard library would take a sign.
+/// Digits alone, and at least one: the standard library would take a sign.
 pub(crate) fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }

@@ -27,7 +27,7 @@ pub struct Media {
 }
 
 impl Media {
-    /// A media description without formats or attributes. One must be added: `m=` lines without formats are not SDP.
+    /// A media description without formats or attributes. Add a format at least: RFC 8866 §5.14 wants one.
     pub fn new(kind: MediaKind, port: u16, protocol: Protocol) -> Self {
         Self { kind, port, port_count: None, protocol, formats: Vec::new(), odd_line: None, section: Section::empty() }
     }

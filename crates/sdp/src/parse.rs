@@ -3,7 +3,7 @@
 //! What real clients get wrong and nothing hangs on is taken as it is, kept, and written back: lines that end in LF alone
 //! (written with CRLF), a last line without an end, blank lines, a missing `s=` or `t=` line, lines in another order than
 //! RFC 8866 §5 wants, several spaces where one belongs, spaces at an end, lines and attributes nobody knows, text that is
-//! not UTF-8. What two readers could take for two different things is refused.
+//! not UTF-8, an `m=` line without formats (proxies that take codecs out leave such). What two readers could take for two different things is refused.
 
 use std::sync::Arc;
 
@@ -155,9 +155,12 @@ impl Reader<'_> {
 impl Media {
     /// Reads the value of an `m=` line. Lenient: several spaces count as one, and spaces at the end as none.
     pub(crate) fn parse_line(value: &str, max_formats: usize) -> Result<Self, ParseErrorKind> {
-        let mut parts = value.split(' ').filter(|part| !part.is_empty());
+        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(ParseErrorKind::Expected("no control characters in an m= line"));
+        }
+        let mut parts = value.split([' ', '\t']).filter(|part| !part.is_empty());
         let (Some(kind), Some(port), Some(protocol)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(ParseErrorKind::Expected("a kind of media, a port, a protocol and formats"));
+            return Err(ParseErrorKind::Expected("a kind of media, a port and a protocol"));
         };
         let (port, port_count) = match port.split_once('/') {
             Some((port, count)) => (port, Some(count)),
@@ -176,9 +179,6 @@ impl Media {
                 return Err(ParseErrorKind::TooManyFormats);
             }
             media.formats.push(format.into());
-        }
-        if media.formats.is_empty() {
-            return Err(ParseErrorKind::Expected("at least one format"));
         }
         Ok(media)
     }

@@ -74,9 +74,9 @@ impl Section {
     }
 }
 
-/// Fields are the caller's: none can add a line.
+/// Fields are the caller's: none can add a line or a field, so spaces and controls are left out.
 fn push_clean(text: &str, out: &mut Vec<u8>) {
-    out.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }));
+    out.extend(text.bytes().filter(|byte| *byte > b' ' && *byte != 0x7f));
 }
 
 fn push_display(before: u8, number: u16, out: &mut Vec<u8>) {

@@ -49,14 +49,14 @@ impl KeyParam {
         for part in parts {
             if let Some((identifier, length)) = part.split_once(':') {
                 let length = number(length).filter(|length| (1..=128).contains(length))?;
-                if param.mki.replace((some_number(identifier)?, length)).is_some() {
+                if param.mki.replace((number(identifier)?, length)).is_some() {
                     return None;
                 }
             } else {
                 let lifetime = match part.split_once('^') {
-                    Some(("2", power)) => 1_u64.checked_shl(some_number(power)?)?,
+                    Some(("2", power)) => 1_u64.checked_shl(number(power)?)?,
                     Some(_) => return None,
-                    None => some_number(part)?,
+                    None => number(part)?,
                 };
                 if lifetime == 0 || param.mki.is_some() || param.lifetime.replace(lifetime).is_some() {
                     return None;
@@ -74,7 +74,7 @@ impl<'a> Attribute<'a> for Crypto {
     fn parse(value: &'a str) -> Result<Self, AttributeError> {
         let error = |expected| AttributeError { attribute: Self::NAME, expected };
         let mut words = words(value);
-        let tag = words.next().filter(|tag| tag.len() <= 9).and_then(some_number);
+        let tag = words.next().filter(|tag| tag.len() <= 9).and_then(number);
         let tag = tag.ok_or(error("a tag of at most 9 digits"))?;
         let suite = words.next().ok_or(error("a crypto suite"))?.into();
         let keys = words.next().ok_or(error("key parameters"))?;
@@ -122,10 +122,6 @@ impl Media {
     pub fn cryptos(&self) -> impl Iterator<Item = Result<Crypto, AttributeError>> + '_ {
         self.typed()
     }
-}
-
-fn some_number<N: std::str::FromStr>(text: &str) -> Option<N> {
-    if text.is_empty() { None } else { number(text) }
 }
 
 #[cfg(test)]

@@ -87,7 +87,9 @@ impl Section {
             None => self.push_attribute(direction.as_str(), None),
         }
         let mut seen = false;
-        self.retain_attributes(|name, _| Direction::parse(name).is_none() || !std::mem::replace(&mut seen, true));
+        self.retain_attributes(|name, value| {
+            value.is_some() || Direction::parse(name).is_none() || !std::mem::replace(&mut seen, true)
+        });
     }
 }
 

@@ -22,7 +22,7 @@ impl<'a> Attribute<'a> for Rtcp {
     fn parse(value: &'a str) -> Result<Self, AttributeError> {
         let error = |expected| AttributeError { attribute: Self::NAME, expected };
         let (port, rest) = first_word(value);
-        let port = number(port).filter(|_| !port.is_empty()).ok_or(error("a port below 65536"))?;
+        let port = number(port).ok_or(error("a port below 65536"))?;
         let address = match rest {
             "" => None,
             rest => Some(Connection::parse(rest).map_err(|_| error("a network type, an address type and an address"))?),

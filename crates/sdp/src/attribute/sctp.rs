@@ -6,18 +6,13 @@ use crate::media::Media;
 impl Media {
     /// The SCTP port: `a=sctp-port`. RFC 8841 §5.1.
     pub fn sctp_port(&self) -> Option<u16> {
-        self.values("sctp-port").find_map(some_number)
+        self.values("sctp-port").find_map(|value| number(value.trim_matches(' ')))
     }
 
     /// Longest SCTP message the writer takes, in bytes; 0 for any. RFC 8841 §6.1: without the line it is 64 KiB.
     pub fn max_message_size(&self) -> Option<u64> {
-        self.values("max-message-size").find_map(some_number)
+        self.values("max-message-size").find_map(|value| number(value.trim_matches(' ')))
     }
-}
-
-fn some_number<N: std::str::FromStr>(value: &str) -> Option<N> {
-    let value = value.trim_matches(' ');
-    if value.is_empty() { None } else { number(value) }
 }
 
 #[cfg(test)]

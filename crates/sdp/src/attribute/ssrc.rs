@@ -24,7 +24,7 @@ impl<'a> Attribute<'a> for Ssrc<'a> {
     fn parse(value: &'a str) -> Result<Self, AttributeError> {
         let error = |expected| AttributeError { attribute: Self::NAME, expected };
         let (id, rest) = first_word(value);
-        let id = number(id).filter(|_| !id.is_empty()).ok_or(error("a number of 32 bits"))?;
+        let id = number(id).ok_or(error("a number of 32 bits"))?;
         let (attribute, value) = match rest.split_once(':') {
             Some((attribute, value)) => (attribute, Some(value)),
             None => (rest, None),
