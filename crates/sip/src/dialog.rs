@@ -115,6 +115,18 @@ impl Dialog {
         Ok(dialog)
     }
 
+    /// The dialog that a NOTIFY opens from the half dialog of a SUBSCRIBE or REFER (RFC 6665 §4.4.1).
+    pub fn fork_by_request(&self, request: &Message) -> Result<Self, DialogError> {
+        let mut dialog = self.clone();
+        let remote = request.header(HeaderName::From).ok_or(DialogError::Malformed)?;
+        dialog.id.remote_tag = request.from_tag().ok_or(DialogError::Malformed)?.into();
+        dialog.remote = remote.into();
+        dialog.remote_seq = Some(request.cseq().map_err(|_| DialogError::Malformed)?.number);
+        dialog.take_route_set(request, false)?;
+        dialog.refresh_target(request);
+        Ok(dialog)
+    }
+
     /// The dialog that a request opens here (RFC 3261 §12.1.1). `contact` is our Contact value.
     pub fn accept(
         request: &Message,

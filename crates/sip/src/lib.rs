@@ -4,6 +4,7 @@ pub mod body;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
+pub mod event;
 pub mod framer;
 pub mod header;
 pub mod message;

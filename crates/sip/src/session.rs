@@ -155,6 +155,7 @@ impl Session {
             TimerKind::Ring => self.ring_timeout(cx),
             TimerKind::Answer => self.answer_timeout(cx),
             TimerKind::Retransmit2xx => self.retransmit_2xx(cx, timer.serial),
+            _ => {} // not a session's
         }
     }
 
@@ -205,6 +206,21 @@ impl Session {
 }
 
 impl Agent<'_> {
+    /// The dialog that a leg runs in.
+    pub(crate) fn dialog_of_leg(&self, leg: LegId) -> Option<DialogKey> {
+        let session = self.core.sessions.get(leg.session.0)?;
+        session.legs.get(session.leg_at(leg)?).map(|leg| leg.dialog)
+    }
+
+    /// The leg that runs in a dialog.
+    pub(crate) fn leg_of_dialog(&self, dialog: DialogKey) -> Option<LegId> {
+        self.core.shared.dialogs.users(dialog).iter().find_map(|owner| {
+            let Owner::Session(id) = owner else { return None };
+            let session = self.core.sessions.get(id.0)?;
+            session.leg_of(dialog).map(|index| LegId::new(*id, index))
+        })
+    }
+
     /// Does something to a session and sees whether that ended it.
     pub(crate) fn with_session<R>(
         &mut self,

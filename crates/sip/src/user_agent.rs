@@ -28,6 +28,7 @@ use farspeak_sansio::{Flow, Instant, Machine, Receive, Rng, TimerTable, Transmit
 
 use crate::dialog::Dialogs;
 use crate::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
+use crate::event::Subscription;
 use crate::session::Session;
 use crate::slab::Slab;
 pub use config::{FlowAlong, NextHop, UserAgentConfig};
@@ -64,6 +65,7 @@ pub struct UserAgent {
 /// A user agent's state without the transactions.
 pub struct Core {
     pub(crate) sessions: Slab<Session>,
+    pub(crate) subscriptions: Slab<Subscription>,
     pub(crate) shared: Shared,
 }
 
@@ -81,6 +83,8 @@ pub struct Agent<'a> {
 pub struct Counts {
     /// Sessions, those that are ending included.
     pub sessions: usize,
+    /// Subscriptions at either end, those that are ending included.
+    pub subscriptions: usize,
     /// Dialogs, half ones included.
     pub dialogs: usize,
     /// Transactions that somebody waits for.
@@ -126,6 +130,7 @@ impl UserAgent {
         while let Some(event) = self.endpoint.poll_event() {
             self.core.at(now, &mut self.endpoint).handle_event(event);
         }
+        self.at(now).forget_outdated_timers();
     }
 }
 
@@ -134,6 +139,7 @@ impl Core {
     pub fn new(config: UserAgentConfig, timers: crate::timer::Timers, rng: Box<dyn Rng + Send>) -> Self {
         Self {
             sessions: Slab::default(),
+            subscriptions: Slab::default(),
             shared: Shared {
                 config,
                 sip_timers: timers,
@@ -177,6 +183,7 @@ impl Core {
     pub fn counts(&self) -> Counts {
         Counts {
             sessions: self.sessions.len(),
+            subscriptions: self.subscriptions.len(),
             dialogs: self.shared.dialogs.len(),
             transactions: self.shared.clients.len() + self.shared.servers.len(),
             timers: self.shared.timers.len(),
@@ -227,6 +234,12 @@ impl Agent<'_> {
         (&mut self.core.sessions, context)
     }
 
+    /// The same for subscriptions.
+    pub(crate) fn split_subscriptions(&mut self) -> (&mut Slab<Subscription>, Context<'_>) {
+        let context = Context { now: self.now, endpoint: self.endpoint, shared: &mut self.core.shared };
+        (&mut self.core.subscriptions, context)
+    }
+
     /// Fires the timers that are due.
     pub fn handle_timeout(&mut self) {
         while let Some(timer) = self.core.shared.timers.pop_due(self.now) {
@@ -237,9 +250,10 @@ impl Agent<'_> {
 
     /// Drops timers at the front whose reason has gone, so that they wake nobody.
     fn forget_outdated_timers(&mut self) {
-        let Core { sessions, shared } = &mut *self.core;
+        let Core { sessions, subscriptions, shared, .. } = &mut *self.core;
         shared.timers.prune(|timer| match timer.owner {
             Owner::Session(id) => sessions.get(id.0).is_none_or(|session| !session.wants(timer)),
+            Owner::Subscription(id) => subscriptions.get(id.0).is_none_or(|subscription| !subscription.wants(timer)),
             Owner::Outside => true,
         });
     }

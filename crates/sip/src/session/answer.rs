@@ -1,10 +1,9 @@
 //! INVITE from the called end: ring, accept, reject (RFC 3261 §13.3).
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, Transport};
+use farspeak_sansio::Flow;
 
 use super::leg::AwaitingAck;
 use super::{Done, HowEnded, Leg, LegState, Opening, Session, SessionId, VerbError};
@@ -66,8 +65,8 @@ impl Agent<'_> {
         if full {
             return cx.refuse(tx, StatusCode::SERVICE_UNAVAILABLE);
         }
-        let (tag, seq) = (cx.tag(), cx.first_seq());
-        let dialog = match Dialog::accept(&request, tag, contact(&request, &flow), seq, flow) {
+        let (tag, seq, contact) = (cx.tag(), cx.first_seq(), cx.contact_for(&request, &flow));
+        let dialog = match Dialog::accept(&request, tag, contact, seq, flow) {
             Ok(dialog) => dialog,
             Err(error) => return cx.refuse(tx, error.status()),
         };
@@ -141,22 +140,4 @@ impl Session {
     pub(super) fn answer_timeout(&mut self, cx: &mut Context<'_>) {
         let _ = self.refuse_invite(cx, StatusCode::TEMPORARILY_UNAVAILABLE, &Extra::new(), HowEnded::Unanswered);
     }
-}
-
-/// Our Contact value towards a caller: the user that was called, at the address that the call came to.
-fn contact(request: &Message, flow: &Flow) -> Arc<str> {
-    let user = request.uri().ok().and_then(|uri| uri.user.map(str::to_owned));
-    let mut text = String::from("<sip:");
-    if let Some(user) = user {
-        let _ = write!(text, "{user}@");
-    }
-    let _ = write!(text, "{}", flow.local);
-    match flow.transport {
-        Transport::Udp => {}
-        transport => {
-            let _ = write!(text, ";transport={}", transport.as_str().to_ascii_lowercase());
-        }
-    }
-    text.push('>');
-    text.into()
 }

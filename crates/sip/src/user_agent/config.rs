@@ -21,6 +21,16 @@ pub struct UserAgentConfig {
     pub max_sessions: usize,
     /// Most early dialogs that one INVITE of ours may open. Default 16; further ones are ignored until they answer.
     pub max_forks: usize,
+    /// Event packages that the application notifies of, for Allow-Events; others get a 489. Default none.
+    pub event_packages: Vec<Arc<str>>,
+    /// Most subscriptions at once, at either end. Default 10,000. Beyond it 503, and our own fail at once.
+    pub max_subscriptions: usize,
+    /// Shortest subscription that a notifier grants, in seconds; 423 below it. Default 60.
+    pub min_subscription: u32,
+    /// Longest one. Default 3600.
+    pub max_subscription: u32,
+    /// Shortest time between two NOTIFYs of a subscription. Default 1 s; subscribers may ask for more (RFC 6446).
+    pub notify_pause: Duration,
     /// How long a call of ours may ring before it is given up. Default 3 minutes (RFC 3261 §13.3.1.1).
     pub ring_timeout: Duration,
     /// How long who calls us may wait for an answer before 480. Default 3 minutes.
@@ -36,6 +46,11 @@ impl Default for UserAgentConfig {
             more_methods: Vec::new(),
             max_sessions: 10_000,
             max_forks: 16,
+            event_packages: Vec::new(),
+            max_subscriptions: 10_000,
+            min_subscription: 60,
+            max_subscription: 3600,
+            notify_pause: Duration::from_secs(1),
             ring_timeout: Duration::from_secs(180),
             answer_timeout: Duration::from_secs(180),
             next_hop: Box::new(FlowAlong),

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, Instant, Rng, TimerTable};
+use farspeak_sansio::{Flow, Instant, Rng, TimerTable, Transport};
 
 use super::{Event, Extra, Timer, TimerKind, UserAgentConfig};
 use crate::dialog::{DialogKey, Dialogs};
 use crate::endpoint::{ClientTx, Endpoint, ServerTx};
+use crate::event::SubscriptionId;
 use crate::message::{HeaderName, Message, Method, RequestBuilder, ResponseBuilder, StatusCode, Uri};
 use crate::session::SessionId;
 use crate::timer::Timers;
@@ -18,6 +19,7 @@ use crate::timer::Timers;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Owner {
     Session(SessionId),
+    Subscription(SubscriptionId),
     /// A request outside any dialog.
     Outside,
 }
@@ -174,6 +176,20 @@ impl Context<'_> {
     /// Answers a request with nothing to add.
     pub fn refuse(&mut self, tx: ServerTx, status: StatusCode) {
         self.respond(tx, status, None, &Extra::new());
+    }
+
+    /// Our Contact value towards whoever sent a request: the user that it is for, at the address that it came to.
+    pub fn contact_for(&self, request: &Message, flow: &Flow) -> Arc<str> {
+        let mut text = String::from("<sip:");
+        if let Some(user) = request.uri().ok().and_then(|uri| uri.user) {
+            let _ = write!(text, "{user}@");
+        }
+        let _ = write!(text, "{}", flow.local);
+        if flow.transport != Transport::Udp {
+            let _ = write!(text, ";transport={}", flow.transport.as_str().to_ascii_lowercase());
+        }
+        text.push('>');
+        text.into()
     }
 
     /// The methods for Allow (RFC 3261 §20.5).

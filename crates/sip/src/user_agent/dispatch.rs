@@ -56,20 +56,40 @@ impl Agent<'_> {
         }
         match method {
             Method::Invite => self.incoming_invite(tx, flow, request),
+            Method::Subscribe => self.incoming_subscribe(tx, flow, request),
+            Method::Refer => self.incoming_refer(tx, flow, request, None),
             _ => self.request_outside(tx, flow, &method, request),
         }
     }
 
     fn request_in_dialog(&mut self, tx: ServerTx, flow: Flow, method: &Method, request: Arc<Message>) {
-        let (sessions, mut context) = self.split();
+        let (_, mut context) = self.split();
         let Some(dialog) = context.shared.dialogs.find(&request) else {
-            // RFC 3261 §12.2.2
-            return context.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
+            let half = (*method == Method::Notify).then(|| context.shared.dialogs.find_half(&request)).flatten();
+            if !half.is_some_and(|half| self.notify_from_new_dialog(tx, half, &request)) {
+                // RFC 3261 §12.2.2
+                self.split().1.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
+            }
+            return;
         };
         let received = context.shared.dialogs.get_mut(dialog).map(|dialog| dialog.receive(&request, flow));
         if let Some(Err(error)) = received {
-            return context.refuse(tx, error.status());
+            // A request that a later one overtook may come again at once, with the next CSeq.
+            let extra = Extra::new().header(HeaderName::RetryAfter, "0");
+            context.respond(tx, error.status(), None, &extra);
+            return;
         }
+        if matches!(method, Method::Notify | Method::Subscribe) {
+            if !self.request_in_subscription(tx, dialog, &request, *method == Method::Notify) {
+                // RFC 6665 §4.1.3
+                self.split().1.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
+            }
+            return;
+        }
+        if *method == Method::Refer {
+            return self.incoming_refer(tx, flow, request, Some(dialog));
+        }
+        let (sessions, mut context) = self.split();
         for owner in context.shared.dialogs.users(dialog).to_vec() {
             if let Owner::Session(id) = owner
                 && let Some(session) = sessions.get_mut(id.0)
@@ -114,6 +134,12 @@ impl Agent<'_> {
                 session.response(&mut context, tx, &pending, response);
                 self.settle(id);
             }
+            Owner::Subscription(id) => {
+                let (subscriptions, mut context) = self.split_subscriptions();
+                let Some(subscription) = subscriptions.get_mut(id.0) else { return };
+                subscription.response(&mut context, tx, &pending, &response);
+                self.settle_subscription(id);
+            }
             Owner::Outside => self.response_outside(tx, &pending, response),
         }
     }
@@ -126,6 +152,11 @@ impl Agent<'_> {
                 let session = sessions.get_mut(id.0)?;
                 session.failed(&mut context, tx, &pending, failure);
                 self.settle(id);
+            }
+            Owner::Subscription(id) => {
+                let (subscriptions, mut context) = self.split_subscriptions();
+                subscriptions.get_mut(id.0)?.failed(&mut context, tx, failure);
+                self.settle_subscription(id);
             }
             Owner::Outside => self.failed_outside(tx, &pending, failure),
         }
@@ -143,13 +174,21 @@ impl Agent<'_> {
     }
 
     pub(super) fn fire(&mut self, timer: Timer) {
-        let (sessions, mut context) = self.split();
-        if let Owner::Session(id) = timer.owner
-            && let Some(session) = sessions.get_mut(id.0)
-            && session.wants(&timer)
-        {
-            session.timeout(&mut context, timer);
-            self.settle(id);
+        match timer.owner {
+            Owner::Session(id) => {
+                let (sessions, mut context) = self.split();
+                let Some(session) = sessions.get_mut(id.0).filter(|session| session.wants(&timer)) else { return };
+                session.timeout(&mut context, timer);
+                self.settle(id);
+            }
+            Owner::Subscription(id) => {
+                let (subscriptions, mut context) = self.split_subscriptions();
+                let subscription = subscriptions.get_mut(id.0).filter(|subscription| subscription.wants(&timer));
+                let Some(subscription) = subscription else { return };
+                subscription.timeout(&mut context, timer);
+                self.settle_subscription(id);
+            }
+            Owner::Outside => {}
         }
     }
 

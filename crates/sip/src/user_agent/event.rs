@@ -5,6 +5,7 @@ use std::sync::Arc;
 use farspeak_sansio::Flow;
 
 use crate::endpoint::ServerTx;
+use crate::event::{SubscriptionEvent, SubscriptionId};
 use crate::message::{Message, StatusCode};
 use crate::session::{LegId, SessionId};
 
@@ -63,6 +64,13 @@ pub enum Event {
     Gone {
         /// The session.
         session: SessionId,
+    },
+    /// Something about a subscription, at either end.
+    Subscription {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// What.
+        event: SubscriptionEvent,
     },
     /// A request outside any dialog that this layer does not answer by itself.
     Request {

@@ -19,4 +19,12 @@ pub(crate) enum TimerKind {
     Answer,
     /// Our 2xx goes out again until its ACK comes (RFC 3261 §13.3.1.4).
     Retransmit2xx,
+    /// No NOTIFY followed a SUBSCRIBE: Timer N (RFC 6665 §4.1.2.4).
+    NotifyWait,
+    /// A subscription wants its next SUBSCRIBE.
+    SubscriptionRefresh,
+    /// A subscription was not refreshed in time.
+    SubscriptionExpiry,
+    /// The next NOTIFY may leave.
+    NotifyPause,
 }

@@ -76,7 +76,9 @@ impl World {
         let mut people = BTreeMap::new();
         for (index, (name, address)) in NAMES.into_iter().enumerate() {
             let rng = Box::new(SplitMix64::new(conditions.seed * 100 + index as u64));
-            let agent = UserAgent::new(UserAgentConfig::default(), EndpointConfig::default(), rng);
+            let mut config = UserAgentConfig::default();
+            config.event_packages = vec!["presence".into(), "dialog".into()];
+            let agent = UserAgent::new(config, EndpointConfig::default(), rng);
             let host = net.host(name, [address], agent);
             net.bind(host, conditions.transport, 5060);
             let heard = Rc::new(RefCell::new(Vec::new()));
@@ -175,6 +177,19 @@ impl World {
         (caller, called)
     }
 
+    /// Switches one of them off without a word, or on again.
+    pub fn power(&mut self, name: &str, on: bool) {
+        let host = self.people[name].host;
+        self.net.power(host, on);
+    }
+
+    /// Starts one of them anew: it has forgotten everything.
+    pub fn restart(&mut self, name: &str) {
+        let agent =
+            UserAgent::new(UserAgentConfig::default(), EndpointConfig::default(), Box::new(SplitMix64::new(77)));
+        self.net.restart(self.people[name].host, agent);
+    }
+
     /// Nothing is left: no dialog, session, timer or transaction anywhere.
     #[track_caller]
     pub fn settles(&mut self) {
@@ -184,7 +199,8 @@ impl World {
 
 fn residue(agent: &UserAgent) -> Option<String> {
     let (core, endpoint) = (agent.counts(), agent.endpoint().counts());
-    let left = core.sessions + core.dialogs + core.transactions + core.timers + endpoint.transactions();
+    let left =
+        core.sessions + core.subscriptions + core.dialogs + core.transactions + core.timers + endpoint.transactions();
     (left > 0).then(|| format!("{core:?}, {} transactions", endpoint.transactions()))
 }
 

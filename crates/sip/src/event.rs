@@ -1,0 +1,13 @@
+//! Events: RFC 6665, and the packages that ride on it.
+//!
+//! [`package`] knows what each event package says about itself and reads and writes the bodies of its notifications.
+
+
+mod notifier;
+mod refer;
+mod subscriber;
+mod subscription;
+
+pub use subscriber::Subscribe;
+pub(crate) use subscription::Subscription;
+pub use subscription::{SubscriptionEnd, SubscriptionEvent, SubscriptionId};
