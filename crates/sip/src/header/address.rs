@@ -59,6 +59,14 @@ impl Address {
         Uri::parse(&self.uri).expect("read when it was made")
     }
 
+    /// For those that write their parameters in an order of their own.
+    pub(super) fn write_without_params(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(display) = &self.display {
+            write!(f, "{} ", lex::trim_end(display))?;
+        }
+        write!(f, "<{}>", self.uri)
+    }
+
     /// As the message layer has it.
     pub fn as_name_addr(&self) -> NameAddr<'_> {
         NameAddr { display: self.display.as_deref(), uri_text: &self.uri, params: self.params.get_all() }
@@ -68,10 +76,8 @@ impl Address {
 /// Always with brackets, so that the URI may hold anything (RFC 3261 §20.10).
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(display) = &self.display {
-            write!(f, "{} ", lex::trim_end(display))?;
-        }
-        write!(f, "<{}>{}", self.uri, self.params)
+        self.write_without_params(f)?;
+        self.params.fmt(f)
     }
 }
 

@@ -40,7 +40,7 @@ impl Replaces {
     }
 }
 
-fn same_tag(given: &str, tag: Option<&str>) -> bool {
+pub(super) fn same_tag(given: &str, tag: Option<&str>) -> bool {
     match tag {
         None | Some("") => given == "0",
         Some(tag) => given == tag,
