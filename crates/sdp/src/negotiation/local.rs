@@ -38,7 +38,9 @@ pub struct LocalMedia {
     pub keying: Option<Keying>,
     /// Protocol to offer, if not the one that fits the keying. An answer's protocol is always the offer's.
     pub protocol: Option<Protocol>,
-    /// Codecs, in order of preference, instead of the capability's: to offer fewer, or those of another call's leg.
+    /// Codecs, in order of preference, instead of the capability's: to use fewer, or to offer those of another leg of the
+    /// call. In an answer the capability must have them, too
+    /// ([`capabilities_mut`](super::Negotiation::capabilities_mut)), and the order is this one instead of the offer's.
     pub codecs: Option<Vec<Codec>>,
     /// Milliseconds of media in a packet that this side wants to receive (`ptime`); above 0. Default none.
     pub packet_time: Option<u32>,

@@ -195,11 +195,11 @@ impl Negotiation {
         let capability = self.capabilities.rtp(&wish.kind).ok_or(NegotiationError::NoCodecs(index))?.clone();
         let codecs = match &wish.codecs {
             Some(codecs) => codecs.clone(),
-            None => self.in_order_of_the_answer(index, capability.codecs.clone()),
+            None if self.live(index).is_none_or(|live| live.kind == wish.kind) => {
+                self.in_order_of_the_answer(index, capability.codecs.clone())
+            }
+            None => capability.codecs.clone(),
         };
-        if codecs.is_empty() && capability.events.is_none() {
-            return Err(NegotiationError::NoCodecs(index));
-        }
         let events = capability.event_codecs(&codecs);
         // RFC 9143 §9.1.1: bundled sections share the numbers, and this one may be bundled later.
         let shared: Vec<usize> = if self.capabilities.bundle == Bundle::Off {
@@ -236,7 +236,11 @@ impl Negotiation {
 
     /// RFC 9429 §5.2.2: the formats of the most recent answer first, in its order, the others behind.
     fn in_order_of_the_answer(&self, index: usize, codecs: Vec<Codec>) -> Vec<Codec> {
-        let Some(live) = self.live(index) else { return codecs };
+        let Some(live) = self.live(index).filter(|live| live.protocol.is_rtp()) else { return codecs };
+        if live.codecs.is_empty() {
+            // A stream of its own for events (RFC 4317 §2.4) stays one.
+            return live.telephone_events.iter().chain(&live.auxiliaries).map(super::AgreedCodec::codec).collect();
+        }
         let place = |codec: &Codec| {
             let same = |agreed: &super::AgreedCodec| {
                 agreed.encoding.eq_ignore_ascii_case(&codec.encoding)

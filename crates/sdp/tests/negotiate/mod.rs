@@ -33,11 +33,7 @@ pub fn fingerprint(byte: u8) -> Fingerprint {
 
 /// DTLS with a certificate and a tls-id that tell the sides apart.
 pub fn dtls(port: u16, side: u8) -> LocalTransport {
-    LocalTransport {
-        fingerprints: vec![fingerprint(side)],
-        tls_id: Some(format!("{side:020}").into()),
-        ..at(port)
-    }
+    LocalTransport { fingerprints: vec![fingerprint(side)], tls_id: Some(format!("{side:020}").into()), ..at(port) }
 }
 
 /// DTLS and ICE, as a browser has them.
@@ -56,12 +52,7 @@ pub fn ice(name: &str) -> IceParameters {
 }
 
 pub fn key(tag: u32, suite: &str, byte: u8) -> Crypto {
-    Crypto {
-        tag,
-        suite: suite.into(),
-        key_params: vec![KeyParam::new(vec![byte; 30])],
-        session_params: Vec::new(),
-    }
+    Crypto { tag, suite: suite.into(), key_params: vec![KeyParam::new(vec![byte; 30])], session_params: Vec::new() }
 }
 
 pub const CM_80: &str = "AES_CM_128_HMAC_SHA1_80";
@@ -100,8 +91,10 @@ pub fn mpv() -> Codec {
 /// What a browser can do.
 pub fn browser() -> Capabilities {
     let vp8 = Codec::new("VP8", 90000).feedback("nack").feedback("nack pli").retransmission();
-    let mut capabilities =
-        Capabilities::audio([Codec::opus(), Codec::pcmu()]).video([vp8]).bundle(Bundle::Offer).rtcp_mux(RtcpMux::Require);
+    let mut capabilities = Capabilities::audio([Codec::opus(), Codec::pcmu()])
+        .video([vp8])
+        .bundle(Bundle::Offer)
+        .rtcp_mux(RtcpMux::Require);
     for capability in &mut capabilities.rtp {
         capability.extensions.push("urn:ietf:params:rtp-hdrext:sdes:mid".into());
     }
