@@ -1,13 +1,14 @@
 //! Every fuzz target in one binary: `FUZZ_TARGET=message farspeak-fuzz corpus/message`. See `./run`.
 //!
 //! A new target is a file with a function that takes bytes and panics if a promise breaks, a line in [`TARGETS`], and a
-//! few seeds in `corpus/<name>/`. The files use nothing but the crates they attack, so that an ordinary test of that crate
+//! few seeds in `corpus/<name>/`. The files use nothing but `input` and the crates they attack, so that an ordinary test of that crate
 //! can take them in and replay the corpus (`crates/sip/tests/fuzz_corpus.rs`).
 
 #![no_main]
 
 mod digest;
 mod framer;
+mod input;
 mod message;
 mod node;
 mod sdp;

@@ -24,6 +24,8 @@ use farspeak_sip::digest::{Algorithm, Challenge, Identity, NonceConfig, Nonces};
 use farspeak_sip::endpoint::EndpointConfig;
 use farspeak_sip::message::{HeaderName, Limits, Message, ResponseBuilder, StatusCode};
 
+use crate::input::Input;
+
 const NAMES: [&str; 4] = ["alice", "bob", "carol", "nobody"];
 const METHODS: [&str; 16] = [
     "INVITE",
@@ -47,7 +49,7 @@ const METHODS: [&str; 16] = [
 /// A script for the whole node.
 pub fn fuzz(data: &[u8]) {
     let mut script = Script::new(data);
-    while let Some(operation) = script.byte() {
+    while let Some(operation) = script.input.byte() {
         script.step(operation);
         script.drain();
     }
@@ -55,7 +57,7 @@ pub fn fuzz(data: &[u8]) {
 }
 
 struct Script<'a> {
-    data: &'a [u8],
+    input: Input<'a>,
     node: Shard,
     shared: Arc<Shared>,
     now: Instant,
@@ -74,17 +76,7 @@ impl<'a> Script<'a> {
         let rng = Box::new(SplitMix64::new(3));
         let node = Shard::new(ShardConfig { id: 0, shared: Arc::clone(&shared), rng, endpoint });
         let (tickets, sent) = (VecDeque::new(), VecDeque::new());
-        Self { data, node, shared, now: Instant::ZERO, tickets, sent, count: 0 }
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.data.split_first()?;
-        self.data = rest;
-        Some(*first)
-    }
-
-    fn small(&mut self) -> usize {
-        usize::from(self.byte().unwrap_or_default())
+        Self { input: Input::new(data), node, shared, now: Instant::ZERO, tickets, sent, count: 0 }
     }
 
     fn step(&mut self, operation: u8) {
@@ -96,7 +88,7 @@ impl<'a> Script<'a> {
             4 | 5 => self.answer(),
             6 => self.send_back(),
             7 => {
-                let pause = Duration::from_millis(100 * self.small() as u64);
+                let pause = Duration::from_millis(100 * self.input.small() as u64);
                 self.now += pause;
                 self.node.handle_timeout(self.now);
             }
@@ -109,9 +101,7 @@ impl<'a> Script<'a> {
                 self.node.handle_flow_failed(self.now, flow);
             }
             10 => {
-                let length = self.small().min(self.data.len());
-                let (raw, rest) = self.data.split_at(length);
-                self.data = rest;
+                let raw = self.input.raw();
                 self.receive(raw.to_vec());
             }
             _ => self.commit(),
@@ -120,13 +110,13 @@ impl<'a> Script<'a> {
 
     /// Three phones over different transports, and a stranger.
     fn flow(&mut self) -> Flow {
-        flow(self.small() % 5)
+        flow(self.input.small() % 5)
     }
 
     fn receive(&mut self, mut bytes: Vec<u8>) {
         // Some bytes change on the way: how many and which, the input says.
-        for _ in 0..self.small().saturating_sub(224) {
-            let (at, byte) = (self.small() << 3 | self.small() & 7, self.small() as u8);
+        for _ in 0..self.input.small().saturating_sub(224) {
+            let (at, byte) = (self.input.small() << 3 | self.input.small() & 7, self.input.small() as u8);
             if let Some(target) = bytes.get_mut(at) {
                 *target = byte;
             }
@@ -136,10 +126,10 @@ impl<'a> Script<'a> {
     }
 
     fn request(&mut self) -> Vec<u8> {
-        let method = METHODS[self.small() % METHODS.len()];
+        let method = METHODS[self.input.small() % METHODS.len()];
         // Mostly Alice calls: she has no phone of her own that could be rung.
-        let (from, to) = (NAMES[(self.small() % 8).saturating_sub(4)], NAMES[self.small() % 4]);
-        let shape = self.small();
+        let (from, to) = (NAMES[(self.input.small() % 8).saturating_sub(4)], NAMES[self.input.small() % 4]);
+        let shape = self.input.small();
         let uri = match (method, shape % 8) {
             ("REGISTER", _) => "sip:example.org".to_owned(),
             (_, 0..=4) => format!("sip:{to}@example.org"),
@@ -150,15 +140,15 @@ impl<'a> Script<'a> {
         // Few branches and calls, so that they meet again.
         let (branch, call) = (shape / 8 % 4, shape / 32);
         self.count += 1;
-        let tag = if self.small().is_multiple_of(4) { ";tag=remote" } else { "" };
+        let tag = if self.input.small().is_multiple_of(4) { ";tag=remote" } else { "" };
         let mut text = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.20:5060;branch=z9hG4bK{branch}{};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:{from}@example.org>;tag=a{call}\r\nTo: <sip:{to}@example.org>{tag}\r\n\
              Call-ID: call-{call}\r\nCSeq: {} {method}\r\n",
-            if self.small().is_multiple_of(4) { 0 } else { self.count },
+            if self.input.small().is_multiple_of(4) { 0 } else { self.count },
             1 + self.count / 4,
         );
-        match self.small() % 8 {
+        match self.input.small() % 8 {
             0 => text.push_str("Contact: *\r\nExpires: 0\r\n"),
             1 => text.push_str(
                 "Contact: <sip:a@192.0.2.20:5060>;q=0.5, <sip:b@198.51.100.9>;expires=60\r\nExpires: 300\r\n",
@@ -170,7 +160,7 @@ impl<'a> Script<'a> {
             4 => text.push_str("Proxy-Require: something\r\n"),
             _ => text.push_str("Contact: <sip:x@10.0.0.1>\r\n"),
         }
-        if !self.small().is_multiple_of(4) {
+        if !self.input.small().is_multiple_of(4) {
             let nonce = self.shared.nonces.issue(self.now);
             let challenge =
                 Challenge { realm: "example.org", nonce: &nonce, algorithm: Algorithm::Sha256, stale: false }
@@ -188,8 +178,8 @@ impl<'a> Script<'a> {
 
     /// A phone answers something that it was sent.
     fn answer(&mut self) {
-        let (at, status) = (self.small(), 100 + 7 * self.small() as u16 % 600);
-        let status = [180, 200, 200, 302, 486, 487, 603, status][self.small() % 8];
+        let (at, status) = (self.input.small(), 100 + 7 * self.input.small() as u16 % 600);
+        let status = [180, 200, 200, 302, 486, 487, 603, status][self.input.small() % 8];
         let Some((flow, bytes)) = self.sent.get(at % self.sent.len().max(1)).cloned() else { return };
         let Ok(request) = Message::parse(&bytes, &Limits::default()) else { return };
         let Some(status) = StatusCode::new(status).filter(|_| request.is_request()) else { return };
@@ -205,7 +195,7 @@ impl<'a> Script<'a> {
 
     /// What the node sent comes back to it: a loop, or a request along its Record-Route.
     fn send_back(&mut self) {
-        let (at, how, method) = (self.small(), self.small(), METHODS[self.small() % METHODS.len()]);
+        let (at, how, method) = (self.input.small(), self.input.small(), METHODS[self.input.small() % METHODS.len()]);
         let Some((flow, bytes)) = self.sent.get(at % self.sent.len().max(1)).cloned() else { return };
         if how.is_multiple_of(2) {
             return self.receive(bytes.to_vec());
@@ -229,7 +219,7 @@ impl<'a> Script<'a> {
     }
 
     fn commit(&mut self) {
-        let works = !self.small().is_multiple_of(4);
+        let works = !self.input.small().is_multiple_of(4);
         if let Some(ticket) = self.tickets.pop_front() {
             self.node.committed(self.now, ticket, if works { Ok(()) } else { Err("full") });
         }

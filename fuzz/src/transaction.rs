@@ -8,6 +8,8 @@ use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, SplitMix64, Trans
 use farspeak_sip::endpoint::{ClientTx, Endpoint, EndpointConfig, Event, ServerTx};
 use farspeak_sip::message::{Method, ResponseBuilder, StatusCode};
 
+use crate::input::Input;
+
 /// A script for the INVITE client transaction.
 pub fn client_invite(data: &[u8]) {
     run(Kind::ClientInvite, data);
@@ -44,7 +46,7 @@ enum Kind {
 
 fn run(kind: Kind, data: &[u8]) {
     let mut script = Script::new(kind, data);
-    while let Some(operation) = script.byte() {
+    while let Some(operation) = script.input.byte() {
         script.step(operation);
         script.drain();
     }
@@ -53,7 +55,7 @@ fn run(kind: Kind, data: &[u8]) {
 
 struct Script<'a> {
     kind: Kind,
-    data: &'a [u8],
+    input: Input<'a>,
     endpoint: Endpoint,
     now: Instant,
     servers: Vec<ServerTx>,
@@ -66,17 +68,7 @@ impl<'a> Script<'a> {
         config.max_transactions = 64;
         config.max_open_per_flow = 16;
         let endpoint = Endpoint::new(config, Box::new(SplitMix64::new(1)));
-        Self { kind, data, endpoint, now: Instant::ZERO, servers: Vec::new(), clients: Vec::new() }
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.data.split_first()?;
-        self.data = rest;
-        Some(*first)
-    }
-
-    fn small(&mut self) -> usize {
-        usize::from(self.byte().unwrap_or_default())
+        Self { kind, input: Input::new(data), endpoint, now: Instant::ZERO, servers: Vec::new(), clients: Vec::new() }
     }
 
     fn step(&mut self, operation: u8) {
@@ -88,13 +80,13 @@ impl<'a> Script<'a> {
             3 => self.respond(),
             4 => self.request(),
             5 => {
-                let index = self.small();
+                let index = self.input.small();
                 if let Some((tx, ..)) = pick(&self.clients, index) {
                     self.endpoint.cancel(self.now, *tx);
                 }
             }
             6 => {
-                let pause = Duration::from_millis(50 * self.small() as u64);
+                let pause = Duration::from_millis(50 * self.input.small() as u64);
                 self.now += pause;
                 self.endpoint.handle_timeout(self.now);
             }
@@ -108,17 +100,14 @@ impl<'a> Script<'a> {
                 self.endpoint.handle_flow_failed(self.now, flow);
             }
             _ => {
-                let length = self.small().min(self.data.len());
-                let (raw, rest) = self.data.split_at(length);
-                self.data = rest;
-                let raw = raw.to_vec();
-                self.receive(&raw);
+                let raw = self.input.raw();
+                self.receive(raw);
             }
         }
     }
 
     fn flow(&mut self) -> Flow {
-        let choice = self.small();
+        let choice = self.input.small();
         let transport = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Wss][choice % 4];
         let port = 40_000 + (choice / 4 % 2) as u16;
         let id = if choice & 0x80 == 0 { FlowId::new(0, u32::from(port), 1) } else { FlowId::UNBOUND };
@@ -133,7 +122,7 @@ impl<'a> Script<'a> {
 
     /// A message that fits the machine, with some bytes changed.
     fn message(&mut self) -> Vec<u8> {
-        let choice = self.small();
+        let choice = self.input.small();
         let as_response = match self.kind {
             Kind::ClientInvite | Kind::ClientNonInvite => true,
             Kind::ServerInvite | Kind::ServerNonInvite => false,
@@ -141,7 +130,7 @@ impl<'a> Script<'a> {
         };
         let mut bytes = if as_response { self.response(choice) } else { self.incoming(choice) };
         if choice & 0x80 != 0 {
-            let (at, byte, how) = (self.small() * 4, self.small() as u8, self.small());
+            let (at, byte, how) = (self.input.small() * 4, self.input.small() as u8, self.input.small());
             let at = at.min(bytes.len() - 1);
             match how % 3 {
                 0 => bytes[at] = byte,
@@ -169,7 +158,7 @@ impl<'a> Script<'a> {
     }
 
     fn response(&mut self, choice: usize) -> Vec<u8> {
-        let index = self.small();
+        let index = self.input.small();
         let Some((_, branch, method)) = pick(&self.clients, index) else { return b"SIP/2.0 200 OK\r\n\r\n".to_vec() };
         let code = [100, 180, 200, 302, 408, 486, 503, 699][choice % 8];
         let method = if (choice / 8).is_multiple_of(4) { "CANCEL" } else { method.as_str() };
@@ -181,7 +170,7 @@ impl<'a> Script<'a> {
             Kind::ClientInvite => Method::Invite,
             Kind::ClientNonInvite => Method::Options,
             Kind::ServerInvite | Kind::ServerNonInvite => return,
-            Kind::Endpoint => [Method::Invite, Method::Options, Method::Ack][self.small() % 3].clone(),
+            Kind::Endpoint => [Method::Invite, Method::Options, Method::Ack][self.input.small() % 3].clone(),
         };
         let flow = self.flow();
         let branch = self.endpoint.new_branch(0).to_string();
@@ -192,7 +181,7 @@ impl<'a> Script<'a> {
     }
 
     fn respond(&mut self) {
-        let (index, choice) = (self.small(), self.small());
+        let (index, choice) = (self.input.small(), self.input.small());
         let Some(tx) = pick(&self.servers, index).copied() else { return };
         let code = [100, 180, 200, 302, 408, 486, 503][choice % 7];
         self.answer(tx, code);

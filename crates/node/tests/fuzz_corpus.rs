@@ -2,6 +2,8 @@
 
 use farspeak_sansio::{Rng, SplitMix64};
 
+#[path = "../../../fuzz/src/input.rs"]
+mod input;
 #[path = "../../../fuzz/src/node.rs"]
 mod node;
 

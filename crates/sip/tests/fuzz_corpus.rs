@@ -4,6 +4,8 @@
 mod digest;
 #[path = "../../../fuzz/src/framer.rs"]
 mod framer;
+#[path = "../../../fuzz/src/input.rs"]
+mod input;
 #[path = "../../../fuzz/src/message.rs"]
 mod message;
 #[path = "../../../fuzz/src/transaction.rs"]
