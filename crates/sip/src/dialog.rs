@@ -17,6 +17,7 @@ use std::sync::Arc;
 use farspeak_sansio::Flow;
 
 use crate::message::{Contacts, HeaderName, Message, Method, NameAddr, RequestBuilder, StatusCode};
+use crate::user_agent::AccountId;
 pub(crate) use table::{DialogKey, Dialogs};
 
 /// What names a dialog at this end (RFC 3261 §12).
@@ -45,6 +46,8 @@ pub struct Opening {
     pub route_set: Vec<Arc<str>>,
     /// The flow to the first hop.
     pub flow: Flow,
+    /// Whose logins answer challenges. Default: the first account's.
+    pub account: Option<AccountId>,
 }
 
 /// One end's state of a dialog (RFC 3261 §12.1).
@@ -62,6 +65,9 @@ pub struct Dialog {
     remote_seq: Option<u32>,
     confirmed: bool,
     flow: Flow,
+    account: Option<AccountId>,
+    /// What the last INVITE proved itself with: its ACK says the same.
+    credentials: Vec<(HeaderName, String)>,
 }
 
 /// Why a request has no place in a dialog.
@@ -100,6 +106,8 @@ impl Dialog {
             remote_seq: None,
             confirmed: false,
             flow: opening.flow,
+            account: opening.account,
+            credentials: Vec::new(),
         }
     }
 
@@ -153,6 +161,8 @@ impl Dialog {
             remote_seq: Some(request.cseq().map_err(malformed)?.number),
             confirmed: false,
             flow,
+            account: None,
+            credentials: Vec::new(),
         };
         dialog.take_route_set(request, false)?;
         dialog.refresh_target(request);
@@ -221,6 +231,24 @@ impl Dialog {
     /// The flow over which the next hop was reached last.
     pub fn flow(&self) -> Flow {
         self.flow
+    }
+
+    /// Whose logins answer challenges to its requests.
+    pub(crate) fn account(&self) -> Option<AccountId> {
+        self.account
+    }
+
+    pub(crate) fn credentials(&self) -> &[(HeaderName, String)] {
+        &self.credentials
+    }
+
+    pub(crate) fn set_credentials(&mut self, credentials: Vec<(HeaderName, String)>) {
+        self.credentials = credentials;
+    }
+
+    /// The Request-URI of requests.
+    pub fn request_uri(&self) -> &str {
+        route::plan(&self.remote_target, &self.route_set).0
     }
 
     /// The CSeq of our last request.

@@ -134,7 +134,7 @@ impl Session {
     /// A response to a request of ours.
     pub fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, pending: &Pending, response: Arc<Message>) {
         match pending.method {
-            Method::Invite if self.is_opening(tx) => self.invite_response(cx, response),
+            Method::Invite if self.is_opening(tx) => self.invite_response(cx, pending.seq, response),
             Method::Bye if response.status().is_some_and(StatusCode::is_final) => self.bye_done(tx),
             _ => {}
         }
@@ -146,6 +146,14 @@ impl Session {
             Method::Invite if self.is_opening(tx) => self.invite_failed(cx, failure),
             Method::Bye => self.bye_done(tx),
             _ => {}
+        }
+    }
+
+    /// Whether a challenge to a request is not worth answering: the application has given the call up.
+    pub fn gave_up(&self, tx: ClientTx) -> bool {
+        match &self.opening {
+            Opening::Calling(calling) if calling.tx == tx => calling.cancelled || self.ended,
+            _ => false,
         }
     }
 

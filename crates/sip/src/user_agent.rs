@@ -13,6 +13,7 @@
 //! a [`Core`] beside it and hands over the events. Both are told what to do through an [`Agent`], which is the user
 //! agent at a moment: `ua.at(now).invite(…)`.
 
+mod authenticate;
 mod config;
 mod context;
 mod dispatch;
@@ -31,6 +32,7 @@ use crate::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
 use crate::event::Subscription;
 use crate::session::Session;
 use crate::slab::Slab;
+pub use authenticate::AccountId;
 pub use config::{FlowAlong, NextHop, UserAgentConfig};
 pub(crate) use context::{Context, Owner, Pending, Shared};
 pub use event::{Event, Failure, HowEnded};
@@ -145,7 +147,9 @@ impl Core {
                 sip_timers: timers,
                 rng,
                 dialogs: Dialogs::default(),
+                accounts: Vec::new(),
                 clients: HashMap::new(),
+                current: HashMap::new(),
                 servers: HashMap::new(),
                 timers: TimerTable::new(&[]),
                 timer_serial: 0,

@@ -22,7 +22,7 @@ impl Session {
         }
         calling.cancelled = true;
         calling.ring_timer = None;
-        cx.endpoint.cancel(cx.now, calling.tx);
+        cx.cancel(calling.tx);
         Ok(())
     }
 

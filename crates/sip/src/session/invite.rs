@@ -23,7 +23,6 @@ pub(super) struct Calling {
     pub tx: ClientTx,
     /// The dialog without a remote tag that the INVITE was built from.
     pub half: DialogKey,
-    pub seq: u32,
     /// Whether the INVITE carried an offer.
     pub offered: bool,
     /// Whether the application has given up.
@@ -47,7 +46,7 @@ impl Agent<'_> {
         let offered = invite.extra.get_body().is_some();
         let tx = cx.request(owner, half, Method::Invite, Arc::new(invite.extra)).ok_or(VerbError::Gone)?;
         let ring_timer = Some(cx.arm(owner, TimerKind::Ring, cx.shared.config.ring_timeout));
-        let calling = Calling { tx, half, seq: seq + 1, offered, cancelled: false, open: true, ring_timer };
+        let calling = Calling { tx, half, offered, cancelled: false, open: true, ring_timer };
         sessions.insert(Session { id, opening: Opening::Calling(calling), legs: Vec::new(), ended: false });
         Ok(id)
     }
@@ -59,11 +58,11 @@ impl Session {
         matches!(&self.opening, Opening::Calling(calling) if calling.tx == tx)
     }
 
-    pub(super) fn invite_response(&mut self, cx: &mut Context<'_>, response: Arc<Message>) {
+    pub(super) fn invite_response(&mut self, cx: &mut Context<'_>, seq: u32, response: Arc<Message>) {
         let Some(status) = response.status() else { return };
         match status.class() {
             1 => self.progress(cx, &response),
-            2 => self.accepted(cx, &response),
+            2 => self.accepted(cx, seq, &response),
             _ => self.invite_failed(cx, Failure::Response(response)),
         }
     }
@@ -79,11 +78,11 @@ impl Session {
     }
 
     /// A 2xx: the first one is the session's, further ones get an ACK and a BYE (RFC 3261 §13.2.2.4).
-    fn accepted(&mut self, cx: &mut Context<'_>, response: &Arc<Message>) {
+    fn accepted(&mut self, cx: &mut Context<'_>, seq: u32, response: &Arc<Message>) {
         let Some(index) = self.leg_for(cx, response) else { return };
         let Opening::Calling(calling) = &mut self.opening else { return };
         calling.ring_timer = None;
-        let (seq, offered, cancelled) = (calling.seq, calling.offered, calling.cancelled);
+        let (offered, cancelled) = (calling.offered, calling.cancelled);
         if self.legs[index].ack.is_some() || !matches!(self.legs[index].state, LegState::Early) {
             return self.repeat_ack(cx, index, seq);
         }

@@ -9,6 +9,7 @@ use farspeak_sansio::{Flow, Instant, Rng, TimerTable, Transport};
 
 use super::{Event, Extra, Timer, TimerKind, UserAgentConfig};
 use crate::dialog::{DialogKey, Dialogs};
+use crate::digest::{Answerer, Attempt};
 use crate::endpoint::{ClientTx, Endpoint, ServerTx};
 use crate::event::SubscriptionId;
 use crate::message::{HeaderName, Message, Method, RequestBuilder, ResponseBuilder, StatusCode, Uri};
@@ -32,8 +33,13 @@ pub(crate) struct Pending {
     pub method: Method,
     /// Its CSeq.
     pub seq: u32,
-    /// Shared, because an INVITE's ACK may want it again.
     pub extra: Arc<Extra>,
+    /// The transaction by which its owner knows it: itself, or the one that was challenged first.
+    pub first: ClientTx,
+    /// How challenges to it were answered.
+    pub attempt: Attempt,
+    /// Whether it was sent again: its end concerns nobody.
+    pub superseded: bool,
 }
 
 /// Everything of a [`Core`](super::Core) but its usages.
@@ -43,7 +49,10 @@ pub(crate) struct Shared {
     pub sip_timers: Timers,
     pub rng: Box<dyn Rng + Send>,
     pub dialogs: Dialogs,
+    pub accounts: Vec<Answerer>,
     pub clients: HashMap<ClientTx, Pending>,
+    /// The transaction that took the place of a challenged one.
+    pub current: HashMap<ClientTx, ClientTx>,
     pub servers: HashMap<ServerTx, Owner>,
     pub timers: TimerTable<Timer>,
     pub timer_serial: u64,
@@ -103,10 +112,21 @@ impl Context<'_> {
         let flow = self.flow_to(dialog)?;
         let branch = self.endpoint.new_branch(0);
         let via = via(&flow, branch.as_str());
+        let (account, call_id, uri) = {
+            let dialog = self.shared.dialogs.get(dialog)?;
+            (dialog.account(), Arc::clone(&dialog.id().call_id), dialog.request_uri().to_owned())
+        };
+        let credentials = self.credentials(account, &call_id, &method, &uri);
         let builder = self.shared.dialogs.get(dialog)?.request(method.clone(), seq, &via);
-        let bytes = extra.onto_request(self.describe(&method, builder)).to_vec();
+        let builder = with_credentials(self.describe(&method, builder), &credentials);
+        let bytes = extra.onto_request(builder).to_vec();
+        if method == Method::Invite {
+            self.shared.dialogs.get_mut(dialog)?.set_credentials(credentials);
+        }
         let tx = self.endpoint.request(self.now, flow, &method, branch.as_str(), bytes);
-        self.shared.clients.insert(tx, Pending { owner, dialog, method, seq, extra });
+        let attempt = Attempt::default();
+        let pending = Pending { owner, dialog, method, seq, extra, first: tx, attempt, superseded: false };
+        self.shared.clients.insert(tx, pending);
         Some(tx)
     }
 
@@ -115,10 +135,18 @@ impl Context<'_> {
         let flow = self.flow_to(dialog)?;
         let branch = self.endpoint.new_branch(0);
         let via = via(&flow, branch.as_str());
-        let builder = self.shared.dialogs.get(dialog)?.request(Method::Ack, seq, &via);
+        let dialog = self.shared.dialogs.get(dialog)?;
+        // RFC 3261 §22.1: an ACK repeats the credentials of its INVITE.
+        let builder = with_credentials(dialog.request(Method::Ack, seq, &via), dialog.credentials());
         let bytes: Arc<[u8]> = extra.onto_request(builder).to_vec().into();
         self.endpoint.send_stateless(self.now, flow, Arc::clone(&bytes));
         Some((flow, bytes))
+    }
+
+    /// Cancels an INVITE of ours (RFC 3261 §9.1).
+    pub fn cancel(&mut self, tx: ClientTx) {
+        let current = self.shared.current.get(&tx).copied().unwrap_or(tx);
+        self.endpoint.cancel(self.now, current);
     }
 
     /// Answers a request. The dialog, if there is one, gives Contact and the tag; `None` makes up a tag.
@@ -230,6 +258,13 @@ pub(crate) const SUPPORTED: &str = "100rel, replaces, timer, norefersub, outboun
 
 /// Methods that this layer answers by itself or offers to the application.
 const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE";
+
+fn with_credentials(mut builder: RequestBuilder, credentials: &[(HeaderName, String)]) -> RequestBuilder {
+    for (name, value) in credentials {
+        builder = builder.header(*name, value);
+    }
+    builder
+}
 
 /// Our Via value. `rport` asks for the way back through a NAT (RFC 3581).
 fn via(flow: &Flow, branch: &str) -> String {

@@ -22,13 +22,18 @@ impl Agent<'_> {
             // RFC 3261 §9.2
             Event::UnmatchedCancel { tx, .. } => self.split().1.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST),
             Event::Response { tx, flow, response } => match self.core.shared.clients.get(&tx).cloned() {
-                Some(pending) => self.response(tx, pending, response),
+                Some(pending) if self.answer_challenge(tx, &pending, &response) => {}
+                Some(pending) => self.response(pending.first, pending, response),
                 None => return Some(Event::Response { tx, flow, response }),
             },
             Event::TimedOut { tx } => return self.failed(tx, Failure::TimedOut, event),
             Event::TransportFailed { tx } => return self.failed(tx, Failure::Unreachable, event),
             Event::ClientTerminated { tx } => match self.core.shared.clients.remove(&tx) {
-                Some(pending) => self.client_terminated(tx, &pending),
+                Some(pending) if pending.superseded => {}
+                Some(pending) => {
+                    self.core.shared.current.remove(&pending.first);
+                    self.client_terminated(pending.first, &pending);
+                }
                 None => return Some(event),
             },
             Event::ServerTransportFailed { .. } | Event::ServerTimedOut { .. } => return Some(event),
@@ -146,6 +151,10 @@ impl Agent<'_> {
 
     fn failed(&mut self, tx: ClientTx, failure: Failure, event: Event) -> Unwanted {
         let Some(pending) = self.core.shared.clients.get(&tx).cloned() else { return Some(event) };
+        if pending.superseded {
+            return None;
+        }
+        let tx = pending.first;
         let (sessions, mut context) = self.split();
         match pending.owner {
             Owner::Session(id) => {

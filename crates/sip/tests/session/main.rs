@@ -1,5 +1,6 @@
 //! Sessions between user agents in virtual time: each file is named after the source of its flows.
 
+mod rfc3261_22_authentication;
 mod rfc3515_refer;
 mod rfc3665_3_session;
 mod rfc6665_subscription;

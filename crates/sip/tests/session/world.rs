@@ -121,6 +121,7 @@ impl World {
             contact: format!("<sip:{from}@{}:5060{transport}>", address(from)).into(),
             route_set: Vec::new(),
             flow: self.people[from].flow_to[to],
+            account: None,
         }
     }
 

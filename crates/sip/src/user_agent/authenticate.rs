@@ -1,0 +1,83 @@
+//! Challenges to our requests: answered and sent again, without the session or subscription noticing (RFC 3261 §8.1.3.5,
+//! §22.2–3).
+//!
+//! The usage that sent the request keeps the transaction that it knows: [`Shared`](super::Shared) remembers which one
+//! took its place.
+
+use std::sync::Arc;
+
+use super::{Agent, Context, Owner, Pending};
+use crate::digest::{Answerer, GiveUp, Login};
+use crate::endpoint::ClientTx;
+use crate::message::{HeaderName, Message, Method, StatusCode};
+
+/// Somebody's logins, for the dialogs that name it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AccountId(usize);
+
+impl Agent<'_> {
+    /// Logins with which requests of a dialog answer challenges. The first account is also that of calls which come in.
+    pub fn add_account(&mut self, logins: Vec<Login>) -> AccountId {
+        self.core.shared.accounts.push(Answerer::new(logins));
+        AccountId(self.core.shared.accounts.len() - 1)
+    }
+
+    /// Replaces an account's logins, for example after a token was renewed.
+    pub fn set_logins(&mut self, account: AccountId, logins: Vec<Login>) {
+        if let Some(answerer) = self.core.shared.accounts.get_mut(account.0) {
+            *answerer = Answerer::new(logins);
+        }
+    }
+
+    /// Sends a challenged request again; `false` if the response is the application's.
+    pub(super) fn answer_challenge(&mut self, tx: ClientTx, pending: &Pending, response: &Message) -> bool {
+        let challenged =
+            matches!(response.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED));
+        let given_up = match pending.owner {
+            Owner::Session(id) => self.core.sessions.get(id.0).is_none_or(|session| session.gave_up(pending.first)),
+            _ => false,
+        };
+        if !challenged || given_up {
+            return false;
+        }
+        self.split().1.repeat_with_credentials(tx, pending, response).is_ok()
+    }
+}
+
+impl Context<'_> {
+    /// Answers the challenge and sends the request again in a transaction of its own, with the next CSeq.
+    fn repeat_with_credentials(&mut self, tx: ClientTx, pending: &Pending, response: &Message) -> Result<(), GiveUp> {
+        let account = self.shared.dialogs.get(pending.dialog).and_then(|dialog| dialog.account());
+        let account = account.unwrap_or(AccountId(0)).0;
+        let answerer = self.shared.accounts.get_mut(account).ok_or(GiveUp::NothingToAnswer)?;
+        let mut attempt = pending.attempt.clone();
+        answerer.challenged(&mut attempt, response)?;
+        let extra = Arc::clone(&pending.extra);
+        let repeated = self.request(pending.owner, pending.dialog, pending.method.clone(), extra);
+        let again = repeated.ok_or(GiveUp::NothingToAnswer)?;
+        if let Some(old) = self.shared.clients.get_mut(&tx) {
+            old.superseded = true;
+        }
+        if let Some(new) = self.shared.clients.get_mut(&again) {
+            new.first = pending.first;
+            new.attempt = attempt;
+        }
+        self.shared.current.insert(pending.first, again);
+        Ok(())
+    }
+
+    /// The credentials for a request, from what its account has been challenged with.
+    pub(super) fn credentials(
+        &mut self,
+        account: Option<AccountId>,
+        call_id: &str,
+        method: &Method,
+        uri: &str,
+    ) -> Vec<(HeaderName, String)> {
+        let index = account.unwrap_or(AccountId(0)).0;
+        match self.shared.accounts.get_mut(index) {
+            Some(answerer) => answerer.authorize(&mut *self.shared.rng, call_id, method, uri),
+            None => Vec::new(),
+        }
+    }
+}
