@@ -8,8 +8,10 @@
 
 mod digest;
 mod framer;
+mod headers;
 mod input;
 mod message;
+mod multipart;
 mod node;
 mod sdp;
 mod transaction;
@@ -25,6 +27,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("framer", framer::fuzz),
     ("uri", uri::fuzz),
     ("digest", digest::fuzz),
+    ("headers", headers::fuzz),
+    ("multipart", multipart::fuzz),
     ("client_invite", transaction::client_invite),
     ("client_non_invite", transaction::client_non_invite),
     ("server_invite", transaction::server_invite),

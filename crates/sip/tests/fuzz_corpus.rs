@@ -4,10 +4,14 @@
 mod digest;
 #[path = "../../../fuzz/src/framer.rs"]
 mod framer;
+#[path = "../../../fuzz/src/headers.rs"]
+mod headers;
 #[path = "../../../fuzz/src/input.rs"]
 mod input;
 #[path = "../../../fuzz/src/message.rs"]
 mod message;
+#[path = "../../../fuzz/src/multipart.rs"]
+mod multipart;
 #[path = "../../../fuzz/src/transaction.rs"]
 mod transaction;
 #[path = "../../../fuzz/src/uri.rs"]
@@ -55,6 +59,16 @@ fn uri_seeds_hold() {
 #[test]
 fn digest_seeds_hold() {
     replay("digest", digest::fuzz);
+}
+
+#[test]
+fn headers_seeds_hold() {
+    replay("headers", headers::fuzz);
+}
+
+#[test]
+fn multipart_seeds_hold() {
+    replay("multipart", multipart::fuzz);
 }
 
 #[test]
