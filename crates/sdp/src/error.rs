@@ -28,7 +28,8 @@ pub enum ParseErrorKind {
     Version,
     /// No `o=` line before the first `m=` line.
     MissingOrigin,
-    /// A second `v=` or `o=` line, or one within a media description: two readers could disagree about which counts.
+    /// A second `v=` or `o=` line, or one within a media description, or a second `c=` line of the session: two readers could
+    /// disagree about which counts.
     Misplaced,
     /// Not a letter followed by `=`.
     TypeLetter,
@@ -48,7 +49,7 @@ impl fmt::Display for ParseError {
             ParseErrorKind::TooManyFormats => "more formats than allowed",
             ParseErrorKind::Version => "expected v=0 as the first line",
             ParseErrorKind::MissingOrigin => "expected an o= line before the media descriptions",
-            ParseErrorKind::Misplaced => "expected v= and o= once, before the media descriptions",
+            ParseErrorKind::Misplaced => "expected this line once, before the media descriptions",
             ParseErrorKind::TypeLetter => "expected a letter and =",
             ParseErrorKind::ForbiddenByte => "expected neither NUL nor a CR within a line",
             ParseErrorKind::Expected(what) => return write!(f, "expected {what}"),

@@ -125,6 +125,9 @@ impl Reader<'_> {
             b'v' if number != 1 => return Err(ParseErrorKind::Misplaced),
             b'o' if self.origin.is_some() => return Err(ParseErrorKind::Misplaced),
             b'o' => self.origin = Some(Origin::parse(value).map_err(|error| ParseErrorKind::Expected(error.expected))?),
+            b'c' if self.media.is_empty() && self.lines.iter().any(|stored| stored.letter == b'c') => {
+                return Err(ParseErrorKind::Misplaced);
+            }
             b'c' => {
                 Connection::parse(value).map_err(|error| ParseErrorKind::Expected(error.expected))?;
             }
@@ -155,10 +158,10 @@ impl Reader<'_> {
 impl Media {
     /// Reads the value of an `m=` line. Lenient: several spaces count as one, and spaces at the end as none.
     pub(crate) fn parse_line(value: &str, max_formats: usize) -> Result<Self, ParseErrorKind> {
-        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+        if value.bytes().any(|byte| byte.is_ascii_control()) {
             return Err(ParseErrorKind::Expected("no control characters in an m= line"));
         }
-        let mut parts = value.split([' ', '\t']).filter(|part| !part.is_empty());
+        let mut parts = value.split(' ').filter(|part| !part.is_empty());
         let (Some(kind), Some(port), Some(protocol)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(ParseErrorKind::Expected("a kind of media, a port and a protocol"));
         };

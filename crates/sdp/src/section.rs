@@ -32,7 +32,7 @@ impl Section {
         self.lines.values(b'a').map(split_attribute)
     }
 
-    /// The first attribute of this name (RFC 8866 §6: names are case-sensitive): `Some(None)` if it has no value.
+    /// The first attribute of this name (case counts: RFC 8866 §5): `Some(None)` if it has no value.
     pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
         self.values_or_flags(name).next()
     }

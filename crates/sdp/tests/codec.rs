@@ -148,6 +148,7 @@ fn says_which_line_cannot_be_read_and_what_was_expected() {
     assert_eq!(refused(&with(&["v=0"])), (5, Misplaced));
     assert_eq!(refused(&with(&["a=x", "o=- 1 1 IN IP4 192.0.2.1"])), (6, Misplaced));
     assert_eq!(refused(&with(&["m=audio 9 RTP/AVP 0", "o=- 1 1 IN IP4 192.0.2.1"])), (6, Misplaced));
+    assert_eq!(refused(&with(&["c=IN IP4 192.0.2.1", "a=x", "c=IN IP4 192.0.2.2"])), (7, Misplaced));
     for line in ["a", "=", "a:b", " a=b", "1=b", "aa=b", "\u{e4}=b"] {
         assert_eq!(refused(&with(&[line])), (5, TypeLetter), "{line}");
     }

@@ -11,7 +11,9 @@ pub fn parse(text: &str) -> Description {
 
 /// Through the wire: what the peer reads is what was written.
 pub fn sent(description: &Description) -> Description {
-    parse(&description.to_string())
+    let mut bytes = Vec::new();
+    description.write(&mut bytes);
+    Description::parse(&bytes, &Limits::default()).unwrap()
 }
 
 pub fn plain(capabilities: Capabilities) -> Capabilities {
