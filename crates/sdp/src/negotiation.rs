@@ -213,6 +213,13 @@ impl Negotiation {
         (0..self.sections.len()).find(|index| self.live(*index).is_none()).unwrap_or(self.sections.len())
     }
 
+    /// The transport of this side that a live stream uses: its own, or that of the section it is bundled with. To restart
+    /// ICE or DTLS, change it and offer it for that section.
+    pub fn local_transport(&self, index: usize) -> Option<&LocalTransport> {
+        self.live(index)?;
+        self.sections[index].draft.transport.as_ref()
+    }
+
     /// This side's description of the last completed exchange.
     pub fn local_description(&self) -> Option<&Description> {
         self.local.as_ref()
@@ -271,7 +278,16 @@ impl Negotiation {
 
     /// Completes an exchange.
     fn commit(&mut self, outcome: Outcome, local: Description, remote: Description) {
-        let Outcome { drafts, bundles, agreed, associations } = outcome;
+        let Outcome { mut drafts, bundles, agreed, associations } = outcome;
+        for media in agreed.iter().filter(|media| media.bundle.is_some()) {
+            let wish = &mut drafts[media.index].wish;
+            // It stays until the caller says otherwise again, and a transport of its own that it offered is given up: to
+            // leave the bundle it needs a new one.
+            wish.bundled = true;
+            if media.bundle != Some(media.index) {
+                wish.transport = None;
+            }
+        }
         let sections = drafts.into_iter().zip(associations);
         self.sections = sections.map(|(draft, association)| Section { draft, association }).collect();
         self.bundles = bundles;

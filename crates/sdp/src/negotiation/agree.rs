@@ -21,6 +21,8 @@ pub(crate) struct Parts<'a> {
     /// As seen from this side.
     pub(crate) direction: Direction,
     pub(crate) rtcp_mux: bool,
+    /// Whether this side stated `rtcp-rsize` for the transport.
+    pub(crate) rtcp_rsize: bool,
     /// The ICE of this stream's transport before.
     pub(crate) former_ice: Option<&'a IceParameters>,
     pub(crate) ice: Option<IceParameters>,
@@ -30,7 +32,7 @@ pub(crate) struct Parts<'a> {
 
 /// `None` if they have no format in common, or the peer has no address.
 pub(crate) fn agree(parts: Parts<'_>) -> Option<AgreedMedia> {
-    let Parts { index, draft, media, transport, bundle, security, direction, rtcp_mux, former_ice, ice, answering } =
+    let Parts { index, draft, media, transport, bundle, security, direction, rtcp_mux, rtcp_rsize, former_ice, ice, answering } =
         parts;
     let is_rtp = draft.protocol.is_rtp();
     let (mut codecs, mut telephone_events, mut auxiliaries) = (Vec::new(), Vec::new(), Vec::new());
@@ -73,7 +75,7 @@ pub(crate) fn agree(parts: Parts<'_>) -> Option<AgreedMedia> {
         security,
         ice,
         rtcp_mux,
-        rtcp_rsize: draft.rtcp_rsize && transport.rtcp_rsize,
+        rtcp_rsize: is_rtp && rtcp_rsize && transport.rtcp_rsize,
         bundle,
         extensions: draft.extensions.iter().filter_map(known).collect(),
         packet_time: media.packet_time,

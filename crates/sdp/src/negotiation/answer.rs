@@ -28,8 +28,8 @@ impl Negotiation {
     /// behind the list, those not enabled, and those that cannot be accepted get port 0 with the offer's formats. What was
     /// agreed is in [`agreed`](Self::agreed) at once.
     ///
-    /// A wish without a transport is granted if its section is bundled with another. In a bundle that is in use no section
-    /// can leave it in an answer (RFC 9143 §7.3.2): `bundled: false` counts from the next offer on.
+    /// A wish without a transport is granted if its section is bundled with another. No section
+    /// can leave a bundle that is in use in an answer (RFC 9143 §7.3.2): there `bundled: false` means nothing; offer it.
     ///
     /// # Errors
     /// The caller's mistakes; the offer still waits.
@@ -79,7 +79,11 @@ impl Negotiation {
                 wishes[index].enabled && stays && has_codecs(&wishes[index], &remote.media[index])
             },
             // RFC 9143 §9.3: RTP within a bundle has RTCP on its port.
-            |index| remote.media[index].transport.rtcp_mux && self.transport(index, &wishes[index]).is_some(),
+            |index| {
+                let members = remote.bundle_of(index).unwrap_or_default();
+                let members: Vec<usize> = [index].into_iter().chain(members.iter().copied()).collect();
+                remote.media[index].transport.rtcp_mux && self.shared_transport(index, &members, wishes).is_some()
+            },
             |tagged, index| keyings[tagged] == keyings[index],
         )
     }
@@ -101,7 +105,7 @@ impl Negotiation {
         if members.is_empty() && (offered.bundle_only || was_bundled) {
             return Ok(None); // RFC 9143 §7.3.2: it cannot be moved out, so it is refused
         }
-        let Some(local) = self.transport(tagged, &wishes[tagged]) else { return Ok(None) };
+        let Some(local) = self.shared_transport(index, members, wishes) else { return Ok(None) };
         check_transport(tagged, &local)?;
         let theirs = &remote.media[tagged].transport;
         let mut draft = Draft::rejected(wish.clone(), offered.protocol.clone(), Vec::new());
@@ -114,8 +118,8 @@ impl Negotiation {
         let is_rtp = offered.protocol.is_rtp();
         draft.rtcp_mux =
             theirs.rtcp_mux && self.capabilities.rtcp_mux != RtcpMux::Off && (is_rtp || !members.is_empty());
-        draft.rtcp_rsize = is_rtp && theirs.rtcp_rsize;
-        let ice = self.answer_ice(index, &local, theirs, &mut draft)?;
+        draft.rtcp_rsize = (is_rtp || !members.is_empty()) && theirs.rtcp_rsize;
+        let ice = self.answer_ice(index, tagged, &local, theirs, &mut draft)?;
         let (security, association) = match keying {
             Some(Keying::Dtls) => match self.answer_dtls(index, members, &local, theirs)? {
                 Some(association) => {
@@ -155,6 +159,7 @@ impl Negotiation {
             security,
             direction: draft.direction,
             rtcp_mux: draft.rtcp_mux && is_rtp,
+            rtcp_rsize: draft.rtcp_rsize,
             former_ice: self.former_ice(index, tagged),
             ice,
             answering: true,
@@ -166,15 +171,15 @@ impl Negotiation {
     fn answer_ice(
         &self,
         index: usize,
+        tagged: usize,
         local: &LocalTransport,
         theirs: &RemoteTransport,
         draft: &mut Draft,
     ) -> Result<Option<super::IceParameters>, NegotiationError> {
         let (Some(mine), Some(offered)) = (&local.ice, &theirs.ice) else { return Ok(None) };
-        let former = self.live(index).and_then(|live| live.ice.as_ref());
-        let used = self.sections.get(index).and_then(|section| section.draft.transport.as_ref()?.ice.as_ref());
+        let (former, used) = (self.former_ice(index, tagged), self.used_ice(index, tagged));
         if let (Some(former), Some(used)) = (former, used) {
-            match (offered.restarts(&former.remote), mine.restarts(used)) {
+            match (offered.restarts(former), mine.restarts(used)) {
                 (true, false) => return Err(NegotiationError::StaleIceCredentials(index)),
                 (false, true) => return Err(NegotiationError::ChangedIceCredentials(index)),
                 (true, true) | (false, false) => {}
@@ -214,6 +219,22 @@ impl Negotiation {
     pub(super) fn former_ice(&self, index: usize, tagged: usize) -> Option<&super::IceParameters> {
         let of = |index: usize| Some(&self.live(index)?.ice.as_ref()?.remote);
         of(tagged).or_else(|| of(index))
+    }
+
+    /// This side's ICE parameters of a section's transport before.
+    pub(super) fn used_ice(&self, index: usize, tagged: usize) -> Option<&super::IceParameters> {
+        let at = if self.live(tagged).is_some() { tagged } else { index };
+        self.local_transport(at)?.ice.as_ref()
+    }
+
+    /// The transport of a section or of the bundle it is in. If the tagged section is a new one (RFC 9143 §18.3) the bundle
+    /// keeps the transport that it has.
+    fn shared_transport(&self, index: usize, members: &[usize], wishes: &[LocalMedia]) -> Option<LocalTransport> {
+        let tagged = members.first().copied().unwrap_or(index);
+        let carrier =
+            members.iter().copied().find(|member| self.live(*member).is_some_and(|live| live.bundle.is_some()));
+        let carrier = if self.live(tagged).is_some() { tagged } else { carrier.unwrap_or(tagged) };
+        self.transport(carrier, &wishes[carrier])
     }
 
     /// Codecs in common, in the offer's order (RFC 3264 §6.1) unless the caller gave an order of its own (RFC 9429 §5.3.1),

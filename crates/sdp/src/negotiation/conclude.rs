@@ -141,6 +141,7 @@ impl Negotiation {
             security,
             direction,
             rtcp_mux,
+            rtcp_rsize: drafts[tagged].rtcp_rsize,
             former_ice: self.former_ice(index, tagged),
             ice,
             answering: false,
@@ -194,8 +195,7 @@ impl Negotiation {
         }
         let mine = local.ice.as_ref();
         let former = self.former_ice(index, tagged);
-        let at = if self.live(tagged).is_some() { tagged } else { index };
-        let used = self.sections.get(at).and_then(|section| section.draft.transport.as_ref()?.ice.as_ref());
+        let used = self.used_ice(index, tagged);
         if let (Some(mine), Some(used), Some(former)) = (mine, used, former) {
             // RFC 8839 §4.4.1.1.1. The other way round, new ones although this side did not restart, is what a transfer
             // behind a back-to-back user agent looks like: taken as a restart.

@@ -46,7 +46,7 @@ pub struct OfferedMedia {
     /// The suites of the offered keys that can be used: RFC 4568.
     pub crypto_suites: Vec<Box<str>>,
     /// The section whose transport it will use if both are accepted and may be bundled: it then needs none of its own. That
-    /// may be itself.
+    /// may be itself. If that section is a new one while the bundle is in use, the bundle keeps the transport it has.
     pub bundled_with: Option<usize>,
     /// Whether the peer offers ICE.
     pub ice: bool,
