@@ -242,20 +242,23 @@ pub struct Values<'m> {
 }
 
 impl<'m> Values<'m> {
-    /// The next element by a reader that says where it ends, so that its text is walked through once. `Some(None)` if
-    /// it cannot be read; then the element ends where the grammar of lists says.
+    /// The text that the next element begins. Whoever reads it says with [`Self::advance`] where it ended, so that it is
+    /// walked through once.
     #[inline(always)]
-    pub(super) fn next_with<T>(&mut self, read: impl Fn(&'m str) -> Option<(T, usize)>) -> Option<Option<T>> {
-        let text = match self.list {
-            Some(text) => text,
-            None => self.next_list()?,
-        };
-        let (item, end) = match read(text) {
-            Some((item, end)) => (Some(item), end),
-            None => (None, lex::element_end(text)),
-        };
-        self.list = text.get(end + 1..);
-        Some(item)
+    pub(super) fn front(&mut self) -> Option<&'m str> {
+        self.list.or_else(|| self.next_list())
+    }
+
+    /// Goes on behind the element that ends at `end` of `front`: at its comma or with it.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, front: &'m str, end: usize) {
+        self.list = front.get(end + 1..);
+    }
+
+    /// The same for an element that cannot be read; it ends where the grammar of lists says.
+    #[cold]
+    pub(super) fn advance_over_broken(&mut self, front: &'m str) {
+        self.advance(front, lex::element_end(front));
     }
 
     #[inline]
@@ -270,11 +273,10 @@ impl<'m> Iterator for Values<'m> {
     type Item = &'m str;
 
     fn next(&mut self) -> Option<&'m str> {
-        self.next_with(|text| {
-            let end = lex::element_end(text);
-            Some((lex::trim_before(text, end), end))
-        })
-        .flatten()
+        let front = self.front()?;
+        let end = lex::element_end(front);
+        self.advance(front, end);
+        Some(lex::trim_before(front, end))
     }
 }
 
@@ -302,7 +304,13 @@ impl<'m> Iterator for Vias<'m> {
     type Item = Result<Via<'m>, HeaderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.values.next_with(Via::read).map(|via| via.ok_or(HeaderError::malformed(HeaderName::Via)))
+        let front = self.values.front()?;
+        let Some((via, end)) = Via::read(front) else {
+            self.values.advance_over_broken(front);
+            return Some(Err(HeaderError::malformed(HeaderName::Via)));
+        };
+        self.values.advance(front, end);
+        Some(Ok(via))
     }
 }
 

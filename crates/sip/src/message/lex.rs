@@ -312,7 +312,7 @@ impl<'a> Params<'a> {
     }
 
     /// The parameters that begin at `start` and where they end: at the comma before the next value, or with `text`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(text: &'a str, start: usize) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         let start = skip_space(bytes, start);

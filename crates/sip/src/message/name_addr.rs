@@ -31,7 +31,7 @@ impl<'a> NameAddr<'a> {
     }
 
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
-    #[inline]
+    #[inline(always)]
     fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         let start = lex::skip_space(bytes, 0);
@@ -66,7 +66,7 @@ impl<'a> NameAddr<'a> {
         Self::with_uri(None, uri_text, text, end)
     }
 
-    #[inline]
+    #[inline(always)]
     fn with_uri(display: Option<&'a str>, uri_text: &'a str, text: &'a str, at: usize) -> Option<(Self, usize)> {
         if uri_text.is_empty() {
             return None;
@@ -157,7 +157,13 @@ impl<'m> Iterator for NameAddrs<'m> {
     type Item = Result<NameAddr<'m>, HeaderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.values.next_with(NameAddr::read).map(|address| address.ok_or(HeaderError::malformed(self.name)))
+        let front = self.values.front()?;
+        let Some((address, end)) = NameAddr::read(front) else {
+            self.values.advance_over_broken(front);
+            return Some(Err(HeaderError::malformed(self.name)));
+        };
+        self.values.advance(front, end);
+        Some(Ok(address))
     }
 }
 

@@ -239,10 +239,10 @@ fn folded_end(bytes: &[u8], mut end: usize) -> Result<usize, ParseErrorKind> {
 /// Half of what reading a message costs; inlined, since its result would go through memory otherwise.
 #[inline(always)]
 pub(crate) fn next_field(bytes: &[u8], start: usize) -> Result<Option<Field>, ParseErrorKind> {
-    if is_blank(bytes, start) {
+    let name_end = scan::colon_or_space(bytes, start).ok_or(ParseErrorKind::Unfinished)?;
+    if name_end == start && is_blank(bytes, start) {
         return Ok(None);
     }
-    let name_end = scan::colon_or_space(bytes, start).ok_or(ParseErrorKind::Unfinished)?;
     let name = HeaderName::parse_bytes(&bytes[start..name_end]);
     // The names that we know are tokens.
     if name == HeaderName::Other && !lex::is_token(&bytes[start..name_end]) {

@@ -111,7 +111,7 @@ impl<'a> Uri<'a> {
             (user, password) = split_user(&text[start..at])?;
             host_start = at + 1;
         }
-        let (host, host_end) = read_host(text, host_start).ok_or(UriError::Host)?;
+        let host_end = host_end(bytes, host_start).ok_or(UriError::Host)?;
         let (port, port_end) = match bytes.get(host_end) {
             Some(b':') => {
                 let (port, end) = read_port(bytes, host_end + 1).ok_or(UriError::Port)?;
@@ -130,7 +130,13 @@ impl<'a> Uri<'a> {
             return Err(UriError::Headers);
         }
         let params = UriParams { text: &text[port_end..params_end] };
-        Ok(Self { text, scheme, user, password, host, port, params, headers })
+        let host = &text[host_start..host_end];
+        let with_host = |host| Self { text, scheme, user, password, host, port, params, headers };
+        // Said twice, so that a name, which most hosts are, is written in place.
+        if is_name(host) {
+            return Ok(with_host(Host::Name(host)));
+        }
+        Ok(with_host(Host::parse(host).ok_or(UriError::Host)?))
     }
 
     fn parse_tel(text: &'a str, rest: &'a str) -> Result<Self, UriError> {
@@ -336,19 +342,21 @@ fn split_user(text: &str) -> Result<(Option<&str>, Option<&str>), UriError> {
     Ok((Some(user), password))
 }
 
-/// The host at `start`, and where it ends.
+/// Where the host ends that begins at `start`.
 #[inline]
-pub(super) fn read_host(text: &str, start: usize) -> Option<(Host<'_>, usize)> {
-    let bytes = text.as_bytes();
-    let mut end = lex::skip_host(bytes, start);
-    // Only an address ends in a digit, as a rule: a top label begins with a letter.
-    if end > start && !bytes[end - 1].is_ascii_digit() {
-        return Some((Host::Name(&text[start..end]), end));
+pub(super) fn host_end(bytes: &[u8], start: usize) -> Option<usize> {
+    match lex::skip_host(bytes, start) {
+        end if end > start => Some(end),
+        _ if bytes.get(start) == Some(&b'[') => Some(scan::byte(b']', bytes, start)? + 1),
+        _ => None,
     }
-    if bytes.get(start) == Some(&b'[') {
-        end = scan::byte(b']', bytes, start)? + 1;
-    }
-    Some((Host::parse(&text[start..end])?, end))
+}
+
+/// Whether a host up to its [`host_end`] is a name: only an address ends in a digit or a bracket, as a rule, since a top
+/// label begins with a letter.
+#[inline]
+pub(super) fn is_name(host: &str) -> bool {
+    host.as_bytes().last().is_some_and(|last| !matches!(last, b'0'..=b'9' | b']'))
 }
 
 /// Four numbers from 0 to 255 without leading zeros.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::lex::{self, Params};
-use super::uri::{read_host, read_port};
+use super::uri::{host_end, is_name, read_port};
 use super::{HeaderError, HeaderName, Host};
 
 /// What every branch begins with that was made by the rules of RFC 3261 §8.1.1.7.
@@ -32,7 +32,7 @@ impl<'a> Via<'a> {
     }
 
     /// The value that `text` begins with, and where it ends: at the comma before the next one, or with `text`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(text: &'a str) -> Option<(Self, usize)> {
         let bytes = text.as_bytes();
         // The way in which nearly everyone writes it.
@@ -43,15 +43,21 @@ impl<'a> Via<'a> {
         if transport.is_empty() || start == transport_end {
             return None;
         }
-        let (host, mut end) = read_host(text, start)?;
-        let mut port = None;
+        let host_end = host_end(bytes, start)?;
+        let (mut end, mut port) = (host_end, None);
         let colon = lex::skip_space(bytes, end);
         if bytes.get(colon) == Some(&b':') {
             let (number, after) = read_port(bytes, lex::skip_space(bytes, colon + 1))?;
             (port, end) = (Some(number), after);
         }
         let (params, list_end) = Params::read(text, end)?;
-        Some((Self { transport, sent_by: &text[start..end], host, port, params }, list_end))
+        let (host, sent_by) = (&text[start..host_end], &text[start..end]);
+        let with_host = |host| (Self { transport, sent_by, host, port, params }, list_end);
+        // Said twice, so that a name is written in place.
+        if is_name(host) {
+            return Some(with_host(Host::Name(host)));
+        }
+        Some(with_host(Host::parse(host)?))
     }
 
     /// The parameter of that name, in any case: `Some(None)` if it has no value.
