@@ -228,6 +228,10 @@ impl Dialog {
         self.contact = contact;
     }
 
+    pub(crate) fn set_flow(&mut self, flow: Flow) {
+        self.flow = flow;
+    }
+
     /// The flow over which the next hop was reached last.
     pub fn flow(&self) -> Flow {
         self.flow

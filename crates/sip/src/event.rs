@@ -9,5 +9,6 @@ mod subscriber;
 mod subscription;
 
 pub use subscriber::Subscribe;
+pub(crate) use subscriber::refresh_after;
 pub(crate) use subscription::Subscription;
 pub use subscription::{SubscriptionEnd, SubscriptionEvent, SubscriptionId};

@@ -8,6 +8,7 @@ pub mod event;
 pub mod framer;
 pub mod header;
 pub mod message;
+pub mod registration;
 pub mod session;
 mod slab;
 pub mod timer;

@@ -66,6 +66,12 @@ impl<T> Slab<T> {
         Some(tenant)
     }
 
+    /// The keys of all entries.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let tenants = self.slots.iter().enumerate().filter(|(_, slot)| slot.tenant.is_some());
+        tenants.map(|(index, slot)| Key { index: index as u32, generation: slot.generation }).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -30,6 +30,7 @@ use farspeak_sansio::{Flow, Instant, Machine, Receive, Rng, TimerTable, Transmit
 use crate::dialog::Dialogs;
 use crate::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
 use crate::event::Subscription;
+use crate::registration::Registration;
 use crate::session::Session;
 use crate::slab::Slab;
 pub use authenticate::AccountId;
@@ -37,6 +38,7 @@ pub use config::{FlowAlong, NextHop, UserAgentConfig};
 pub(crate) use context::{Context, Owner, Pending, Shared};
 pub use event::{Event, Failure, HowEnded};
 pub use message::{Body, Extra};
+pub use outside::RequestId;
 pub(crate) use timer::{Timer, TimerKind};
 
 /// A user agent with a transaction layer of its own.
@@ -68,6 +70,7 @@ pub struct UserAgent {
 pub struct Core {
     pub(crate) sessions: Slab<Session>,
     pub(crate) subscriptions: Slab<Subscription>,
+    pub(crate) registrations: Slab<Registration>,
     pub(crate) shared: Shared,
 }
 
@@ -87,6 +90,8 @@ pub struct Counts {
     pub sessions: usize,
     /// Subscriptions at either end, those that are ending included.
     pub subscriptions: usize,
+    /// Registrations, those that are ending included.
+    pub registrations: usize,
     /// Dialogs, half ones included.
     pub dialogs: usize,
     /// Transactions that somebody waits for.
@@ -142,6 +147,7 @@ impl Core {
         Self {
             sessions: Slab::default(),
             subscriptions: Slab::default(),
+            registrations: Slab::default(),
             shared: Shared {
                 config,
                 sip_timers: timers,
@@ -188,6 +194,7 @@ impl Core {
         Counts {
             sessions: self.sessions.len(),
             subscriptions: self.subscriptions.len(),
+            registrations: self.registrations.len(),
             dialogs: self.shared.dialogs.len(),
             transactions: self.shared.clients.len() + self.shared.servers.len(),
             timers: self.shared.timers.len(),
@@ -212,6 +219,8 @@ impl Machine for UserAgent {
 
     fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
         self.endpoint.handle_flow_failed(now, flow);
+        self.pump(now);
+        self.at(now).flow_failed(flow);
         self.pump(now);
     }
 
@@ -244,6 +253,12 @@ impl Agent<'_> {
         (&mut self.core.subscriptions, context)
     }
 
+    /// The same for registrations.
+    pub(crate) fn split_registrations(&mut self) -> (&mut Slab<Registration>, Context<'_>) {
+        let context = Context { now: self.now, endpoint: self.endpoint, shared: &mut self.core.shared };
+        (&mut self.core.registrations, context)
+    }
+
     /// Fires the timers that are due.
     pub fn handle_timeout(&mut self) {
         while let Some(timer) = self.core.shared.timers.pop_due(self.now) {
@@ -254,10 +269,11 @@ impl Agent<'_> {
 
     /// Drops timers at the front whose reason has gone, so that they wake nobody.
     fn forget_outdated_timers(&mut self) {
-        let Core { sessions, subscriptions, shared, .. } = &mut *self.core;
+        let Core { sessions, subscriptions, registrations, shared } = &mut *self.core;
         shared.timers.prune(|timer| match timer.owner {
             Owner::Session(id) => sessions.get(id.0).is_none_or(|session| !session.wants(timer)),
             Owner::Subscription(id) => subscriptions.get(id.0).is_none_or(|subscription| !subscription.wants(timer)),
+            Owner::Registration(id) => registrations.get(id.0).is_none_or(|registration| !registration.wants(timer)),
             Owner::Outside => true,
         });
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use farspeak_sansio::{Flow, FlowId, Transport};
 
 use crate::message::{Host, Method, Scheme, Uri};
+use crate::registration::{Backoff, KeepAlive};
 
 /// Settings of a user agent.
 #[derive(Debug)]
@@ -31,6 +32,12 @@ pub struct UserAgentConfig {
     pub max_subscription: u32,
     /// Shortest time between two NOTIFYs of a subscription. Default 1 s; subscribers may ask for more (RFC 6446).
     pub notify_pause: Duration,
+    /// Most registrations at once. Default 1000.
+    pub max_registrations: usize,
+    /// How long a lost flow waits before it is registered again.
+    pub backoff: Backoff,
+    /// How registered flows are kept alive.
+    pub keep_alive: KeepAlive,
     /// How long a call of ours may ring before it is given up. Default 3 minutes (RFC 3261 §13.3.1.1).
     pub ring_timeout: Duration,
     /// How long who calls us may wait for an answer before 480. Default 3 minutes.
@@ -46,6 +53,9 @@ impl Default for UserAgentConfig {
             more_methods: Vec::new(),
             max_sessions: 10_000,
             max_forks: 16,
+            max_registrations: 1000,
+            backoff: Backoff::default(),
+            keep_alive: KeepAlive::default(),
             event_packages: Vec::new(),
             max_subscriptions: 10_000,
             min_subscription: 60,

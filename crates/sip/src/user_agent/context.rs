@@ -13,6 +13,7 @@ use crate::digest::{Answerer, Attempt};
 use crate::endpoint::{ClientTx, Endpoint, ServerTx};
 use crate::event::SubscriptionId;
 use crate::message::{HeaderName, Message, Method, RequestBuilder, ResponseBuilder, StatusCode, Uri};
+use crate::registration::RegistrationId;
 use crate::session::SessionId;
 use crate::timer::Timers;
 
@@ -21,6 +22,7 @@ use crate::timer::Timers;
 pub(crate) enum Owner {
     Session(SessionId),
     Subscription(SubscriptionId),
+    Registration(RegistrationId),
     /// A request outside any dialog.
     Outside,
 }

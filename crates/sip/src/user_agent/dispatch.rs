@@ -23,7 +23,7 @@ impl Agent<'_> {
             Event::UnmatchedCancel { tx, .. } => self.split().1.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST),
             Event::Response { tx, flow, response } => match self.core.shared.clients.get(&tx).cloned() {
                 Some(pending) if self.answer_challenge(tx, &pending, &response) => {}
-                Some(pending) => self.response(pending.first, pending, response),
+                Some(pending) => self.response(pending.first, flow, pending, response),
                 None => return Some(Event::Response { tx, flow, response }),
             },
             Event::TimedOut { tx } => return self.failed(tx, Failure::TimedOut, event),
@@ -131,7 +131,7 @@ impl Agent<'_> {
         }
     }
 
-    fn response(&mut self, tx: ClientTx, pending: Pending, response: Arc<Message>) {
+    fn response(&mut self, tx: ClientTx, flow: Flow, pending: Pending, response: Arc<Message>) {
         let (sessions, mut context) = self.split();
         match pending.owner {
             Owner::Session(id) => {
@@ -144,6 +144,12 @@ impl Agent<'_> {
                 let Some(subscription) = subscriptions.get_mut(id.0) else { return };
                 subscription.response(&mut context, tx, &pending, &response);
                 self.settle_subscription(id);
+            }
+            Owner::Registration(id) => {
+                let (registrations, mut context) = self.split_registrations();
+                let Some(registration) = registrations.get_mut(id.0) else { return };
+                registration.response(&mut context, tx, flow, &response);
+                self.settle_registration(id);
             }
             Owner::Outside => self.response_outside(tx, &pending, response),
         }
@@ -166,6 +172,11 @@ impl Agent<'_> {
                 let (subscriptions, mut context) = self.split_subscriptions();
                 subscriptions.get_mut(id.0)?.failed(&mut context, tx, failure);
                 self.settle_subscription(id);
+            }
+            Owner::Registration(id) => {
+                let (registrations, mut context) = self.split_registrations();
+                registrations.get_mut(id.0)?.failed(&mut context, tx, failure);
+                self.settle_registration(id);
             }
             Owner::Outside => self.failed_outside(tx, &pending, failure),
         }
@@ -196,6 +207,12 @@ impl Agent<'_> {
                 let Some(subscription) = subscription else { return };
                 subscription.timeout(&mut context, timer);
                 self.settle_subscription(id);
+            }
+            Owner::Registration(id) => {
+                let (registrations, mut context) = self.split_registrations();
+                let Some(registration) = registrations.get_mut(id.0) else { return };
+                registration.timeout(&mut context, timer);
+                self.settle_registration(id);
             }
             Owner::Outside => {}
         }

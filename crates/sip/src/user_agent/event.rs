@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use super::RequestId;
+
 use farspeak_sansio::Flow;
 
 use crate::endpoint::ServerTx;
 use crate::event::{SubscriptionEvent, SubscriptionId};
 use crate::message::{Message, StatusCode};
+use crate::registration::{RegistrationEvent, RegistrationId};
 use crate::session::{LegId, SessionId};
 
 /// Something happened. Message bodies and header fields that this layer does not understand are in the messages.
@@ -71,6 +74,27 @@ pub enum Event {
         subscription: SubscriptionId,
         /// What.
         event: SubscriptionEvent,
+    },
+    /// Something about a registration.
+    Registration {
+        /// The registration.
+        registration: RegistrationId,
+        /// What.
+        event: RegistrationEvent,
+    },
+    /// The final response to a request of [`Agent::send`](super::Agent::send).
+    Answered {
+        /// The request.
+        request: RequestId,
+        /// The response.
+        response: Arc<Message>,
+    },
+    /// A request of [`Agent::send`](super::Agent::send) got no response.
+    Unanswered {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        failure: Failure,
     },
     /// A request outside any dialog that this layer does not answer by itself.
     Request {

@@ -27,4 +27,10 @@ pub(crate) enum TimerKind {
     SubscriptionExpiry,
     /// The next NOTIFY may leave.
     NotifyPause,
+    /// A flow wants its next REGISTER.
+    Register,
+    /// A registered flow wants a keep-alive.
+    KeepAlive,
+    /// The answer to a keep-alive is overdue.
+    Pong,
 }

@@ -3,5 +3,6 @@
 mod rfc3261_22_authentication;
 mod rfc3515_refer;
 mod rfc3665_3_session;
+mod rfc5626_registration;
 mod rfc6665_subscription;
 mod world;

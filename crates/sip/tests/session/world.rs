@@ -10,7 +10,7 @@ use farspeak_sansio::{Flow, SplitMix64, Transport};
 use farspeak_sim::{Host, Link, Network};
 use farspeak_sip::dialog::Opening;
 use farspeak_sip::endpoint::EndpointConfig;
-use farspeak_sip::message::{Limits, Message, StatusCode};
+use farspeak_sip::message::{Limits, Message, Method, StatusCode};
 use farspeak_sip::session::{Invite, SessionId};
 use farspeak_sip::user_agent::{Agent, Body, Event, Extra, UserAgent, UserAgentConfig};
 
@@ -77,6 +77,8 @@ impl World {
         for (index, (name, address)) in NAMES.into_iter().enumerate() {
             let rng = Box::new(SplitMix64::new(conditions.seed * 100 + index as u64));
             let mut config = UserAgentConfig::default();
+            config.more_methods = vec![Method::Register];
+            config.keep_alive.pong = None; // the simulator answers no CRLF
             config.event_packages = vec!["presence".into(), "dialog".into()];
             let agent = UserAgent::new(config, EndpointConfig::default(), rng);
             let host = net.host(name, [address], agent);
@@ -139,7 +141,7 @@ impl World {
     /// names are passed over.
     #[track_caller]
     pub fn hears(&mut self, name: &str, event: &str) -> Event {
-        let until = self.net.now() + Duration::from_secs(200);
+        let until = self.net.now() + Duration::from_secs(3600);
         loop {
             let person = self.people.get_mut(name).unwrap();
             while let Some(heard) = person.heard.borrow().get(person.seen).cloned() {
@@ -178,6 +180,16 @@ impl World {
         (caller, called)
     }
 
+    /// The flow from one to another.
+    pub fn flow(&self, from: &str, to: &str) -> Flow {
+        self.people[from].flow_to[to]
+    }
+
+    /// Breaks the connections between two.
+    pub fn reset(&mut self, one: &str, other: &str) {
+        self.net.reset(self.people[one].host, self.people[other].host);
+    }
+
     /// Switches one of them off without a word, or on again.
     pub fn power(&mut self, name: &str, on: bool) {
         let host = self.people[name].host;
@@ -200,8 +212,13 @@ impl World {
 
 fn residue(agent: &UserAgent) -> Option<String> {
     let (core, endpoint) = (agent.counts(), agent.endpoint().counts());
-    let left =
-        core.sessions + core.subscriptions + core.dialogs + core.transactions + core.timers + endpoint.transactions();
+    let left = core.sessions
+        + core.subscriptions
+        + core.registrations
+        + core.dialogs
+        + core.transactions
+        + core.timers
+        + endpoint.transactions();
     (left > 0).then(|| format!("{core:?}, {} transactions", endpoint.transactions()))
 }
 
