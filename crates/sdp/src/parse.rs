@@ -27,9 +27,6 @@ impl Description {
             let line = 1 + bytes[..limits.max_bytes.min(bytes.len())].iter().filter(|byte| **byte == b'\n').count();
             return Err(ParseError { line, kind: ParseErrorKind::TooManyBytes });
         }
-        if let Some(line) = forbidden_byte(bytes) {
-            return Err(ParseError { line, kind: ParseErrorKind::ForbiddenByte });
-        }
         let text = std::str::from_utf8(bytes).ok();
         let mut reader = Reader {
             limits,
@@ -44,13 +41,18 @@ impl Description {
         let mut line = 0;
         while from < bytes.len() {
             line += 1;
-            let length = bytes[from..].iter().position(|byte| *byte == b'\n');
-            let next = length.map_or(bytes.len(), |length| from + length + 1);
-            let to = length.map_or(bytes.len(), |length| from + length);
-            let to = if to > from && bytes[to - 1] == b'\r' { to - 1 } else { to };
-            let read = reader.line(line, &bytes[from..to], text.map(|text| (&text[from..to], from)));
+            let rest = &bytes[from..];
+            let length = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r' | 0)).unwrap_or(rest.len());
+            let end = match rest[length..] {
+                [] => 0,
+                [b'\n', ..] => 1,
+                [b'\r', b'\n', ..] => 2,
+                // RFC 8866 §9, `byte-string`.
+                _ => return Err(ParseError { line, kind: ParseErrorKind::ForbiddenByte }),
+            };
+            let read = reader.line(line, &rest[..length], text.map(|text| (&text[from..from + length], from)));
             read.map_err(|kind| ParseError { line, kind })?;
-            from = next;
+            from += length + end;
         }
         reader.finish().map_err(|kind| ParseError { line: line.max(1), kind })
     }
@@ -185,17 +187,4 @@ impl Media {
         }
         Ok(media)
     }
-}
-
-/// The number of the first line that holds a NUL or a CR that ends no line. RFC 8866 §9, `byte-string`.
-fn forbidden_byte(bytes: &[u8]) -> Option<usize> {
-    let controls = bytes.iter().filter(|byte| matches!(**byte, b'\r' | 0)).count();
-    let ends = bytes.iter().zip(bytes.iter().skip(1)).filter(|pair| *pair == (&b'\r', &b'\n')).count();
-    if controls == ends {
-        return None;
-    }
-    let within = |line: &[u8]| line.strip_suffix(b"\r").unwrap_or(line).iter().any(|byte| matches!(byte, b'\r' | 0));
-    let lines = bytes.split(|byte| *byte == b'\n');
-    // A CR at the very end has no LF: the last line is the culprit.
-    Some(1 + lines.clone().position(within).unwrap_or(lines.count() - 1))
 }

@@ -42,6 +42,11 @@ impl Section {
         self.attribute(name).is_some()
     }
 
+    /// Every attribute as written, in order.
+    pub(crate) fn attribute_lines(&self) -> impl Iterator<Item = &str> + Clone {
+        self.lines.values(b'a')
+    }
+
     /// The value of the first attribute of this name that has one.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values_or_flags(name).find_map(|value| value)
@@ -53,9 +58,10 @@ impl Section {
     }
 
     fn values_or_flags<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = Option<&'a str>> + Clone + use<'a, 'n> {
-        self.lines.values(b'a').filter_map(move |text| match text.strip_prefix(name)? {
-            "" => Some(None),
-            rest => rest.strip_prefix(':').map(Some),
+        self.lines.values(b'a').filter_map(move |text| match text.as_bytes().get(name.len()) {
+            None => (text == name).then_some(None),
+            Some(b':') => text.strip_prefix(name).map(|rest| Some(&rest[1..])),
+            Some(_) => None,
         })
     }
 

@@ -156,6 +156,7 @@ fn says_which_line_cannot_be_read_and_what_was_expected() {
     assert_eq!(refused(&with(&["a=x", "a=x\ry"])), (6, ForbiddenByte));
     assert_eq!(refused(&with(&["a=x\r"])), (5, ForbiddenByte));
     assert_eq!(refused("v=0\r"), (1, ForbiddenByte));
+    assert_eq!(refused("v=0\r\r\n"), (1, ForbiddenByte));
     for line in ["c=", "c=IN", "c=IN IP4", "c=IN IP4 192.0.2.1 x", "c=IN IP4 224.0.0.1/256", "c=IN IP4 224.0.0.1/1/0"] {
         assert!(matches!(refused(&with(&[line])), (5, Expected(_))), "{line}");
     }

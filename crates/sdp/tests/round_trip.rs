@@ -23,7 +23,7 @@ fn line() -> impl Strategy<Value = String> {
     prop_oneof![
         ("[abdefghijklnpqrstuwxyzA-Z]", text()).prop_map(|(letter, text)| format!("{letter}={text}")),
         (token(), text()).prop_map(|(name, value)| format!("a={name}:{value}")),
-        Just("c=IN IP4 192.0.2.1".to_owned()),
+        Just("b=AS:64".to_owned()),
         Just(String::new()),
     ]
 }
@@ -41,8 +41,9 @@ fn description() -> impl Strategy<Value = String> {
     let section = || vec(line(), 0..8);
     (token(), section(), vec((media_line(), section()), 0..4)).prop_map(|(user, session, media)| {
         let mut text = format!("v=0\r\no={user} 1 2 IN IP4 192.0.2.1\r\n");
-        let lines =
-            session.into_iter().chain(media.into_iter().flat_map(|(first, lines)| [vec![first], lines].concat()));
+        let lines = session.into_iter().chain(
+            media.into_iter().flat_map(|(first, lines)| [vec![first, "c=IN IP4 192.0.2.1".into()], lines].concat()),
+        );
         lines.for_each(|line| text.extend([&*line, "\r\n"]));
         text
     })

@@ -76,7 +76,7 @@ impl fmt::Display for Direction {
 impl Section {
     /// The direction that this level states; the first, if there are several.
     pub fn direction(&self) -> Option<Direction> {
-        self.attributes().find_map(|(name, value)| Direction::parse(name).filter(|_| value.is_none()))
+        self.attribute_lines().find_map(Direction::parse)
     }
 
     /// States the direction: in the place of the first one stated, or at the end.

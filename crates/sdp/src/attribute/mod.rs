@@ -64,7 +64,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> + Clone {
 /// The first part, and what follows the spaces behind it.
 fn first_word(text: &str) -> (&str, &str) {
     let text = text.trim_matches([' ', '\t']);
-    text.split_once([' ', '\t']).map_or((text, ""), |(word, rest)| (word, rest.trim_start_matches([' ', '\t'])))
+    match text.bytes().position(|byte| matches!(byte, b' ' | b'\t')) {
+        Some(end) => (&text[..end], text[end..].trim_start_matches([' ', '\t'])),
+        None => (text, ""),
+    }
 }
 
 /// Checks that a value reads back as it was, and that bad ones are refused.

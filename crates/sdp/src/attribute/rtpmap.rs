@@ -90,7 +90,8 @@ impl Media {
 
     /// What a payload type stands for: by `a=rtpmap`, else by RFC 3551 if it is a static one.
     pub fn rtpmap(&self, payload_type: u8) -> Option<Rtpmap<'_>> {
-        self.rtpmaps().find(|map| map.payload_type == payload_type).or_else(|| Rtpmap::of_static(payload_type))
+        let mut values = self.values(Rtpmap::NAME).filter(|value| number(first_word(value).0) == Some(payload_type));
+        values.find_map(|value| Rtpmap::parse(value).ok()).or_else(|| Rtpmap::of_static(payload_type))
     }
 }
 
