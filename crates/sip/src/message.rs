@@ -15,6 +15,7 @@ mod build;
 mod edit;
 mod error;
 mod header_name;
+mod host;
 pub(crate) mod lex;
 mod limits;
 mod method;
@@ -34,13 +35,14 @@ pub use build::{RequestBuilder, ResponseBuilder};
 pub use edit::Edit;
 pub use error::{HeaderError, HeaderErrorKind};
 pub use header_name::HeaderName;
+pub use host::Host;
 pub use lex::{List, ParamIter, Params, unquote};
 pub use limits::Limits;
 pub use method::Method;
 pub use name_addr::{Contacts, NameAddr, NameAddrs};
 pub use parse::{ParseError, ParseErrorKind};
 pub use status::StatusCode;
-pub use uri::{Host, Scheme, Uri, UriError, UriParams};
+pub use uri::{Scheme, Uri, UriError, UriParams};
 pub use via::{MAGIC_COOKIE, Via};
 
 /// One SIP message, its bytes as they came and a table of its lines.
