@@ -329,6 +329,7 @@ fn shared() -> Arc<Shared> {
         local: SocketAddr::from(([192, 0, 2, 10], 5060)),
         remote: SocketAddr::new(ip(last), 5060),
         flow_bits: 0,
+        since: 1,
         version: 1,
     });
     shared.location.restore(Instant::ZERO, shared.clock, 1, rows);

@@ -39,9 +39,10 @@ pub struct BindingParts<'a> {
     pub user_agent: Arc<str>,
     /// The way back to the phone.
     pub reach: Reach,
-    /// When the phone first registered this contact without a gap.
-    pub since: Instant,
-    /// When it last did.
+    /// Which change of the location table first registered this contact without a gap: a smaller one held it first. 0 if
+    /// nobody knows any more.
+    pub since: u64,
+    /// When the phone last registered it.
     pub updated_at: Instant,
     /// When the binding ends.
     pub expires_at: Instant,
@@ -80,7 +81,7 @@ pub struct Binding {
     ends: [u16; 4],
     user_agent: Arc<str>,
     reach: Reach,
-    since: Instant,
+    since: u64,
     updated_at: Instant,
     expires_at: Instant,
     version: u64,
@@ -187,8 +188,8 @@ impl Binding {
         matches!(self.reach, Reach::Flow(_))
     }
 
-    /// When the phone first registered this contact without a gap.
-    pub fn since(&self) -> Instant {
+    /// Which change first registered this contact without a gap, 0 if nobody knows: see [`BindingParts::since`].
+    pub fn since(&self) -> u64 {
         self.since
     }
 
@@ -237,9 +238,9 @@ impl Binding {
         (self.contact(), self.piece(2), self.reg_id)
     }
 
-    /// The same binding, held since another moment.
+    /// The same binding, held since another change.
     #[must_use]
-    pub fn with_since(self, since: Instant) -> Self {
+    pub fn with_since(self, since: u64) -> Self {
         Self { since, ..self }
     }
 
@@ -268,6 +269,7 @@ impl Binding {
             local: flow.local,
             remote: flow.remote,
             flow_bits: flow.id.to_bits(),
+            since: self.since,
             version: self.version,
         }
     }
@@ -331,6 +333,8 @@ pub struct BindingRow {
     pub remote: SocketAddr,
     /// [`FlowId::to_bits`] of the flow; means nothing after a restart.
     pub flow_bits: u64,
+    /// Which change first registered the contact without a gap; 0 if nobody knows.
+    pub since: u64,
     /// Which change of the location table wrote it; later is larger, across restarts too.
     pub version: u64,
 }
@@ -378,7 +382,7 @@ mod tests {
             path: "<sip:edge.example.org;lr>",
             user_agent: Arc::from("phone/1"),
             reach: Reach::Flow(flow),
-            since: Instant::ZERO,
+            since: 8,
             updated_at: Instant::ZERO,
             expires_at: Instant::ZERO + Duration::from_secs(60),
             version: 9,

@@ -326,7 +326,7 @@ mod tests {
             path: "",
             user_agent: Arc::from(""),
             reach: Reach::Flow(flow(5070)),
-            since: Instant::ZERO,
+            since: 1,
             updated_at: Instant::ZERO,
             expires_at: Instant::ZERO + Duration::from_secs(60),
             version: 1,

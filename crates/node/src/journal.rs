@@ -265,6 +265,7 @@ mod tests {
             local: end,
             remote: end,
             flow_bits: 0,
+            since: 1,
             version: n,
         }
     }

@@ -144,8 +144,8 @@ impl Location {
     ///
     /// If users share a Contact (equal private addresses behind two NATs), the user who has held it longest is meant,
     /// whether that phone can be reached or not: nobody takes over a Contact by registering it too, nor by waiting until
-    /// its holder's connection is lost. If nobody can tell who has held it longest (all of them are older than our
-    /// start), nobody is meant. Ask [`Location::all_by_contact`] to choose otherwise.
+    /// its holder's connection is lost. If nobody can tell who has held it longest (the store did not keep that in
+    /// former times), nobody is meant. Ask [`Location::all_by_contact`] to choose otherwise.
     pub fn by_contact(&self, now: Instant, uri: &Uri<'_>) -> Option<Arc<Binding>> {
         let all = self.holders(now, uri);
         let since = all.iter().map(|binding| binding.since()).min()?;
@@ -402,7 +402,7 @@ impl Location {
             path: &row.path,
             user_agent: self.intern_agent(&row.user_agent),
             reach,
-            since: now,
+            since: row.since,
             updated_at: now,
             expires_at,
             version: row.version,

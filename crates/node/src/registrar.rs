@@ -305,7 +305,7 @@ impl Registrar<'_> {
                 path: &wish.path,
                 user_agent: user_agent.clone(),
                 reach: Reach::Flow(*flow),
-                since: now,
+                since: version,
                 updated_at: now,
                 expires_at: now + Duration::from_secs(u64::from(place.seconds)),
                 version,
@@ -323,7 +323,7 @@ impl Registrar<'_> {
             // A phone that came back under another Contact has left its old one behind.
             let ghosts = old.iter().filter(|it| is_ghost(it, &new) && !it.is_same_place(&new));
             changes.extend(ghosts.cloned().map(Change::Remove));
-            let since = held.iter().map(|it| it.since()).min().unwrap_or(now);
+            let since = held.iter().map(|it| it.since()).min().unwrap_or(version);
             changes.push(Change::Put(Arc::new(new.with_since(since))));
         }
         self.make_room(old, &mut changes)?;

@@ -454,6 +454,7 @@ mod tests {
             local: ([127, 0, 0, 1], 5061).into(),
             remote: ([127, 0, 0, 1], 40_000).into(),
             flow_bits: 0,
+            since: 1,
             version: 1,
         };
         let (now, hour) = (1_700_000_000_000, 3_600_000);

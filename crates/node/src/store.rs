@@ -26,7 +26,7 @@ pub use error::StoreError;
 pub const FILE_NAME: &str = "farspeak.db";
 
 /// The steps of the schema, in order. A step never changes once published; a new one is added instead.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql")];
 
 /// Marks the file as ours (`PRAGMA application_id`): "Fspk".
 const APPLICATION_ID: i64 = 0x4673_706b;

@@ -44,7 +44,7 @@ fn register(location: &Location, n: u32, now: Instant) {
             path: "",
             user_agent,
             reach: Reach::Flow(flow),
-            since: now,
+            since: version,
             updated_at: now,
             expires_at: now + Duration::from_secs(3600),
             version,

@@ -63,6 +63,7 @@ fn node_for(bytes: &[u8]) -> Shard {
             local: "192.0.2.10:5060".parse().unwrap(),
             remote: PHONE.parse().unwrap(),
             flow_bits: 0,
+            since: 1,
             version: 1,
         };
         shared.location.restore(Instant::ZERO, shared.clock, 1, [row]);

@@ -31,7 +31,7 @@ fn parts<'a>(user: &str, contact: &'a str) -> BindingParts<'a> {
         path: "",
         user_agent: Arc::from("phone"),
         reach: Reach::Flow(flow(Transport::Tls, 1)),
-        since: Instant::ZERO,
+        since: 1,
         updated_at: Instant::ZERO,
         expires_at: at(60),
         version: 0,
@@ -122,7 +122,7 @@ fn finds_a_live_contact_however_it_is_written() {
 fn nobody_takes_over_a_contact_by_registering_it_too() {
     let location = Location::default();
     add(&location, at(0), parts("bob", "sip:bob@192.168.1.2"));
-    add(&location, at(1), BindingParts { since: at(1), ..parts("mallory", "sip:bob@192.168.1.2") });
+    add(&location, at(1), BindingParts { since: 2, ..parts("mallory", "sip:bob@192.168.1.2") });
     assert_eq!(*by_contact(&location, "sip:bob@192.168.1.2").unwrap().aor(), aor("bob"));
     assert_eq!(location.all_by_contact(at(1), &Uri::parse("sip:bob@192.168.1.2").unwrap()).len(), 2);
 }
@@ -133,7 +133,7 @@ fn nobody_takes_over_the_contact_of_a_phone_that_is_away() {
     let location = Location::default();
     let (bobs, mallorys) = (flow(Transport::Tls, 1), Reach::Flow(flow(Transport::Tls, 2)));
     add(&location, at(0), parts("bob", contact));
-    let later = BindingParts { since: at(1), expires_at: at(90), ..parts("mallory", contact) };
+    let later = BindingParts { since: 2, expires_at: at(90), ..parts("mallory", contact) };
     add(&location, at(1), BindingParts { reach: mallorys, ..later.clone() });
     location.flow_failed(at(1), &bobs);
     assert!(by_contact(&location, contact).is_none(), "bob is away");
@@ -141,16 +141,22 @@ fn nobody_takes_over_the_contact_of_a_phone_that_is_away() {
     add(&location, at(1), BindingParts { reach: Reach::Flow(flow(Transport::Tls, 3)), ..parts("bob", contact) });
     assert_eq!(*by_contact(&location, contact).unwrap().aor(), aor("bob"), "bob is back");
 
-    // After a restart nobody can tell who was first: nobody is meant until one of them is gone.
+    // After a restart bob still is the first.
     let rows: Vec<_> = [aor("bob"), aor("mallory")]
         .iter()
         .flat_map(|aor| location.bindings(at(1), aor))
         .map(|binding| BindingRow { transport: Transport::Udp, ..binding.row(CLOCK) })
         .collect();
     let location = Location::default();
+    assert_eq!(location.restore(at(1), CLOCK, 9, rows.clone()), 2);
+    assert_eq!(*by_contact(&location, contact).unwrap().aor(), aor("bob"));
+
+    // A store of former times cannot tell who was first: nobody is meant until one of them is gone.
+    let rows = rows.into_iter().map(|row| BindingRow { since: 0, ..row });
+    let location = Location::default();
     assert_eq!(location.restore(at(1), CLOCK, 9, rows), 2);
     assert!(by_contact(&location, contact).is_none());
-    add(&location, at(1), BindingParts { reach: mallorys, since: at(1), ..later });
+    add(&location, at(1), BindingParts { reach: mallorys, since: 0, ..later });
     assert!(by_contact(&location, contact).is_none(), "who registers again has not been first for that");
     let uri = Uri::parse(contact).unwrap();
     assert_eq!(*location.by_contact(at(60), &uri).unwrap().aor(), aor("mallory"), "bob's time is over");

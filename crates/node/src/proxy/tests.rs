@@ -98,7 +98,7 @@ impl Node {
                 path,
                 user_agent: Arc::from(""),
                 reach: Reach::Flow(flow),
-                since: self.now,
+                since: version,
                 updated_at: self.now,
                 expires_at: self.now + Duration::from_secs(3600),
                 version,

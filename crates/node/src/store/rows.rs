@@ -51,13 +51,13 @@ impl Upserts {
 const SMALL: usize = 32;
 
 const COLUMNS: &str = "aor, contact, instance, reg_id, q, expires_at_unix_ms, call_id, cseq, path, params, user_agent, \
-     transport, local, remote, flow, version";
+     transport, local, remote, flow, since, version";
 
 fn upsert(rows: usize) -> String {
     let mut sql = format!("INSERT INTO bindings ({COLUMNS}) VALUES ");
     for row in 0..rows {
         sql.push_str(if row == 0 { "" } else { "," });
-        sql.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+        sql.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
     }
     sql.push_str(" ON CONFLICT DO UPDATE SET ");
     // The first four columns are the key.
@@ -87,6 +87,7 @@ fn bind<'q>(query: Query<'q>, row: &BindingRow) -> Query<'q> {
         .bind(row.remote.to_string())
         // SQLite's integers are signed: the bits stay the same.
         .bind(row.flow_bits as i64)
+        .bind(row.since as i64)
         .bind(row.version as i64)
 }
 
@@ -108,6 +109,7 @@ pub(super) fn binding(row: &SqliteRow) -> Result<BindingRow, sqlx::Error> {
         local: parsed(row, "local")?,
         remote: parsed(row, "remote")?,
         flow_bits: row.try_get::<i64, _>("flow")? as u64,
+        since: row.try_get::<i64, _>("since")? as u64,
         version: row.try_get::<i64, _>("version")? as u64,
     })
 }

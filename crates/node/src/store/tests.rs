@@ -29,6 +29,7 @@ fn row(aor: &str, version: u64) -> BindingRow {
         local: "[2001:db8::1]:443".parse().unwrap(),
         remote: "192.0.2.4:40123".parse().unwrap(),
         flow_bits: u64::MAX,
+        since: u64::MAX,
         version,
     }
 }
@@ -164,7 +165,19 @@ fn refuses_a_newer_file() {
     store.execute(sqlx::query("PRAGMA user_version = 99")).unwrap();
     store.close().unwrap();
     let error = Store::open(scratch.path(), Durability::Process).expect_err("newer");
-    assert!(matches!(error, StoreError::Newer { found: 99, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 99, known: 2, .. }), "{error:?}");
+}
+
+#[test]
+fn reads_a_file_of_the_first_schema() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch);
+    store.commit([&row("alice@example.org", 1)]).unwrap();
+    store.execute(sqlx::query("ALTER TABLE bindings DROP COLUMN since")).unwrap();
+    store.execute(sqlx::query("PRAGMA user_version = 1")).unwrap();
+    store.close().unwrap();
+    let unknown = BindingRow { since: 0, ..row("alice@example.org", 1) };
+    assert!(open(&scratch).bindings(0).unwrap().0 == [unknown]);
 }
 
 #[test]
