@@ -23,6 +23,8 @@ mod bye;
 mod cancel;
 mod invite;
 mod leg;
+mod replaces;
+mod within;
 
 use std::fmt;
 use std::sync::Arc;
@@ -127,7 +129,7 @@ impl Session {
         let Some(leg) = self.leg_of(dialog) else { return cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST) };
         match method {
             Method::Bye => self.bye_received(cx, tx, leg, request),
-            _ => cx.refuse(tx, StatusCode::NOT_IMPLEMENTED),
+            _ => self.request_within(cx, tx, leg, method, request),
         }
     }
 
@@ -136,6 +138,9 @@ impl Session {
         match pending.method {
             Method::Invite if self.is_opening(tx) => self.invite_response(cx, pending.seq, response),
             Method::Bye if response.status().is_some_and(StatusCode::is_final) => self.bye_done(tx),
+            Method::Info | Method::Message | Method::Options | Method::Other(_) => {
+                self.answered_within(cx, tx, response)
+            }
             _ => {}
         }
     }
@@ -145,6 +150,9 @@ impl Session {
         match pending.method {
             Method::Invite if self.is_opening(tx) => self.invite_failed(cx, failure),
             Method::Bye => self.bye_done(tx),
+            Method::Info | Method::Message | Method::Options | Method::Other(_) => {
+                self.unanswered_within(cx, tx, failure)
+            }
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use farspeak_sansio::Flow;
 
 use super::leg::AwaitingAck;
-use super::{Done, HowEnded, Leg, LegState, Opening, Session, SessionId, VerbError};
+use super::{Done, HowEnded, Leg, LegId, LegState, Opening, Session, SessionId, VerbError};
 use crate::dialog::Dialog;
 use crate::endpoint::ServerTx;
 use crate::message::{Message, StatusCode};
@@ -20,6 +20,8 @@ pub(super) struct Called {
     /// Whether it has had its final response.
     pub answered: bool,
     pub answer_timer: Option<u64>,
+    /// The leg of another session that this one takes the place of.
+    pub replaces: Option<LegId>,
 }
 
 impl Called {
@@ -43,11 +45,16 @@ impl Agent<'_> {
 
     /// Accepts the call with a 200; its ACK is [`Event::Confirmed`] (RFC 3261 §13.3.1.4).
     pub fn accept(&mut self, session: SessionId, extra: Extra) -> Done {
-        self.with_session(session, |session, cx| {
+        let replaced = self.with_session(session, |session, cx| {
             let (tx, request) = session.pending_invite()?;
-            session.answered();
-            session.send_2xx(cx, 0, tx, request, &extra)
-        })
+            let replaced = session.answered();
+            session.send_2xx(cx, 0, tx, request, &extra)?;
+            Ok(replaced)
+        })?;
+        if let Some(leg) = replaced {
+            self.end_replaced(leg);
+        }
+        Ok(())
     }
 
     /// Refuses the call: 486, 603, 302 with Contact values, whatever the application decides (RFC 3261 §13.3.1.2–3).
@@ -60,6 +67,10 @@ impl Agent<'_> {
 
     /// Somebody calls: RFC 3261 §8.2 has been gone through.
     pub(crate) fn incoming_invite(&mut self, tx: ServerTx, flow: Flow, request: Arc<Message>) {
+        let replaces = match self.leg_to_replace(&request) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.split().1.refuse(tx, status),
+        };
         let full = self.core.sessions.len() >= self.core.shared.config.max_sessions;
         let (sessions, mut cx) = self.split();
         if full {
@@ -75,10 +86,10 @@ impl Agent<'_> {
         let dialog = cx.shared.dialogs.insert(dialog, owner);
         cx.shared.servers.insert(tx, owner);
         let answer_timer = Some(cx.arm(owner, TimerKind::Answer, cx.shared.config.answer_timeout));
-        let called = Called { tx, request: Arc::clone(&request), answered: false, answer_timer };
+        let called = Called { tx, request: Arc::clone(&request), answered: false, answer_timer, replaces };
         let legs = vec![Leg::new(dialog, LegState::Early)];
         sessions.insert(Session { id, opening: Opening::Called(called), legs, ended: false });
-        cx.emit(Event::Incoming { session: id, flow, request });
+        cx.emit(Event::Incoming { session: id, replaces, flow, request });
     }
 }
 
@@ -91,11 +102,12 @@ impl Session {
         }
     }
 
-    pub(super) fn answered(&mut self) {
-        if let Opening::Called(called) = &mut self.opening {
-            called.answered = true;
-            called.answer_timer = None;
-        }
+    /// The INVITE gets its final response now. Gives the leg to replace, if there is one.
+    pub(super) fn answered(&mut self) -> Option<LegId> {
+        let Opening::Called(called) = &mut self.opening else { return None };
+        called.answered = true;
+        called.answer_timer = None;
+        called.replaces.take()
     }
 
     /// Sends a 2xx to an INVITE, until its ACK comes.

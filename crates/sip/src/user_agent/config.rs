@@ -22,6 +22,8 @@ pub struct UserAgentConfig {
     pub max_sessions: usize,
     /// Most early dialogs that one INVITE of ours may open. Default 16; further ones are ignored until they answer.
     pub max_forks: usize,
+    /// Info Packages that the application understands; INFO of others gets a 469 (RFC 6086 §4.2.2). Default none.
+    pub info_packages: Vec<Arc<str>>,
     /// Event packages that the application notifies of, for Allow-Events; others get a 489. Default none.
     pub event_packages: Vec<Arc<str>>,
     /// Most subscriptions at once, at either end. Default 10,000. Beyond it 503, and our own fail at once.
@@ -56,6 +58,7 @@ impl Default for UserAgentConfig {
             max_registrations: 1000,
             backoff: Backoff::default(),
             keep_alive: KeepAlive::default(),
+            info_packages: Vec::new(),
             event_packages: Vec::new(),
             max_subscriptions: 10_000,
             min_subscription: 60,

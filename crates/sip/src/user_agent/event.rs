@@ -20,6 +20,8 @@ pub enum Event {
     Incoming {
         /// The new session.
         session: SessionId,
+        /// The session that it is to take the place of (RFC 3891): that ends by itself when this one is accepted.
+        replaces: Option<LegId>,
         /// Whence it came.
         flow: Flow,
         /// The INVITE.
@@ -81,6 +83,15 @@ pub enum Event {
         registration: RegistrationId,
         /// What.
         event: RegistrationEvent,
+    },
+    /// A request inside a session that is the application's to answer, with [`Agent::respond`](super::Agent::respond).
+    Within {
+        /// The session, and which dialog of it.
+        leg: LegId,
+        /// To answer it.
+        tx: ServerTx,
+        /// The request: INFO, MESSAGE or a method of [`UserAgentConfig::more_methods`](super::UserAgentConfig::more_methods).
+        request: Arc<Message>,
     },
     /// The final response to a request of [`Agent::send`](super::Agent::send).
     Answered {

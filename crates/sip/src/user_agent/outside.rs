@@ -11,9 +11,15 @@ use crate::endpoint::{ClientTx, ServerTx};
 use crate::message::{HeaderName, Message, Method, StatusCode};
 use crate::session::VerbError;
 
-/// A request of ours outside any dialog.
+/// A request of the application's: [`Agent::send`], [`Agent::send_within`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(ClientTx);
+
+impl RequestId {
+    pub(crate) const fn new(tx: ClientTx) -> Self {
+        Self(tx)
+    }
+}
 
 impl Agent<'_> {
     /// Sends a request outside any dialog: OPTIONS, MESSAGE, PUBLISH. What comes of it is [`Event::Answered`] or

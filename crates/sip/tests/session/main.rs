@@ -3,6 +3,8 @@
 mod rfc3261_22_authentication;
 mod rfc3515_refer;
 mod rfc3665_3_session;
+mod rfc3891_replaces;
 mod rfc5626_registration;
+mod rfc6086_info;
 mod rfc6665_subscription;
 mod world;

@@ -159,6 +159,16 @@ impl World {
         self.people[name].heard.borrow().iter().map(event_name).collect()
     }
 
+    /// The session that one of them was called in last.
+    pub fn session(&self, name: &str) -> SessionId {
+        let heard = self.people[name].heard.borrow();
+        let called = heard.iter().rev().find_map(|event| match event {
+            Event::Incoming { session, .. } => Some(*session),
+            _ => None,
+        });
+        called.expect("somebody called")
+    }
+
     /// Runs until one of them is called, and gives the session.
     #[track_caller]
     pub fn is_called(&mut self, name: &str) -> SessionId {

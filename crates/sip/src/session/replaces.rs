@@ -1,0 +1,45 @@
+//! Replaces: an INVITE that takes the place of another dialog of ours, as attended transfers and pickups do (RFC 3891).
+
+use super::{LegId, LegState, Opening, Session};
+use crate::header::Replaces;
+use crate::message::{Message, StatusCode};
+use crate::user_agent::{Agent, Extra};
+
+impl Agent<'_> {
+    /// The leg that an INVITE asks to replace, or the status that refuses it (RFC 3891 §3).
+    pub(super) fn leg_to_replace(&self, request: &Message) -> Result<Option<LegId>, StatusCode> {
+        let replaces = match Replaces::of(request) {
+            Ok(None) => return Ok(None),
+            Ok(Some(replaces)) => replaces,
+            Err(_) => return Err(StatusCode::BAD_REQUEST),
+        };
+        // The tags are named from the sender's side: to-tag is ours.
+        let dialogs = &self.core.shared.dialogs;
+        let dialog = dialogs.find_by(&replaces.call_id, &replaces.to_tag, &replaces.from_tag);
+        let leg = dialog.and_then(|dialog| self.leg_of_dialog(dialog)).ok_or(StatusCode::CALL_DOES_NOT_EXIST)?;
+        let session = self.core.sessions.get(leg.session.0).ok_or(StatusCode::CALL_DOES_NOT_EXIST)?;
+        session.may_be_replaced(leg, replaces.early_only)?;
+        Ok(Some(leg))
+    }
+
+    /// Ends the session that was replaced, once the new one was accepted: BYE, or CANCEL while our INVITE still rings
+    /// (RFC 3891 §3).
+    pub(super) fn end_replaced(&mut self, leg: LegId) {
+        let _ = self.hang_up(leg.session, Extra::new());
+    }
+}
+
+impl Session {
+    fn may_be_replaced(&self, leg: LegId, early_only: bool) -> Result<(), StatusCode> {
+        let index = self.leg_at(leg).ok_or(StatusCode::CALL_DOES_NOT_EXIST)?;
+        match (&self.legs[index].state, &self.opening) {
+            // An early dialog can be replaced only by who called: the other end would have to fork its answer.
+            (LegState::Early, Opening::Calling(_)) => Ok(()),
+            (LegState::Early, Opening::Called(_)) => Err(StatusCode::CALL_DOES_NOT_EXIST),
+            (LegState::Ending { .. } | LegState::Ended, _) if self.ended => Err(StatusCode::DECLINE),
+            (LegState::Ending { .. } | LegState::Ended, _) => Err(StatusCode::CALL_DOES_NOT_EXIST),
+            _ if early_only => Err(StatusCode::BUSY_HERE),
+            _ => Ok(()),
+        }
+    }
+}
