@@ -34,11 +34,7 @@ fn params() -> impl Strategy<Value = ParamList> {
 }
 
 fn address() -> impl Strategy<Value = Address> {
-    (
-        "sips?:[a-z0-9._-]{1,8}@[a-z][a-z0-9]{0,8}(:[1-9][0-9]{0,3})?(;[a-z]{1,4}=[a-z0-9]{1,4})?",
-        text(),
-        params(),
-    )
+    ("sips?:[a-z0-9._-]{1,8}@[a-z][a-z0-9]{0,8}(:[1-9][0-9]{0,3})?(;[a-z]{1,4}=[a-z0-9]{1,4})?", text(), params())
         .prop_map(|(uri, name, params)| {
             let mut address = Address::new(&uri).unwrap().with_display_name(&name);
             address.params = params;
@@ -52,6 +48,9 @@ fn replaces() -> impl Strategy<Value = Replaces> {
 }
 
 proptest! {
+    // The fuzz targets go through many more.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn dialogs_in_uris_are_read_back(replaces in replaces()) {
         prop_assert_eq!(Replaces::parse(&replaces.to_string()), Ok(replaces.clone()));
