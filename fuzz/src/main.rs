@@ -13,6 +13,7 @@ mod input;
 mod message;
 mod multipart;
 mod node;
+mod offer_answer;
 mod sdp;
 mod transaction;
 mod uri;
@@ -36,6 +37,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("endpoint", transaction::endpoint),
     ("node", node::fuzz),
     ("sdp", sdp::fuzz),
+    ("offer_answer", offer_answer::fuzz),
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

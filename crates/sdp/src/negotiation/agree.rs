@@ -32,8 +32,20 @@ pub(crate) struct Parts<'a> {
 
 /// `None` if they have no format in common, or the peer has no address.
 pub(crate) fn agree(parts: Parts<'_>) -> Option<AgreedMedia> {
-    let Parts { index, draft, media, transport, bundle, security, direction, rtcp_mux, rtcp_rsize, former_ice, ice, answering } =
-        parts;
+    let Parts {
+        index,
+        draft,
+        media,
+        transport,
+        bundle,
+        security,
+        direction,
+        rtcp_mux,
+        rtcp_rsize,
+        former_ice,
+        ice,
+        answering,
+    } = parts;
     let is_rtp = draft.protocol.is_rtp();
     let (mut codecs, mut telephone_events, mut auxiliaries) = (Vec::new(), Vec::new(), Vec::new());
     for (mine, theirs) in pairs(&draft.formats, &media.formats, answering) {
