@@ -19,6 +19,7 @@ impl fmt::Debug for Line<'_> {
             'k' => Some("k="),
             'a' if self.value.starts_with("crypto:") => Some("a=crypto:"),
             'a' if self.value.starts_with("ice-pwd:") => Some("a=ice-pwd:"),
+            'a' if self.value.starts_with("key-mgmt:") => Some("a=key-mgmt:"),
             _ => None,
         };
         match secret {

@@ -279,6 +279,7 @@ fn never_shows_keys_in_debug_output() {
         "m=audio 9 RTP/SAVP 0",
         "a=crypto:1 A inline:U0VDUkVU",
         "a=ice-pwd:SECRETSECRET",
+        "a=key-mgmt:mikey SECRET",
         "a=mid:0",
     ]);
     let description = parse(&text).unwrap();
