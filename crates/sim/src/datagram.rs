@@ -49,7 +49,7 @@ impl Network {
                     let (sent, realm, from) = (self.now, departed.realm, departed.from);
                     let bytes = Arc::clone(&bytes);
                     let datagram = Happening::Datagram { sent, sender: host, flow, realm, from, to, bytes };
-                    self.schedule(self.now + delay, datagram);
+                    self.launch(host, receiver, delay, datagram);
                 }
             }
         }

@@ -9,7 +9,7 @@
 //!            Network::at(host, |machine, now| ..)            a test presses a button
 //!                          │
 //!   machine ── transmits ──┤  network.rs   one queue of what is under way, one clock
-//!      ▲                   ├─ datagram.rs  sockets, links (link.rs), NATs (nat.rs)
+//!      ▲                   ├─ datagram.rs  sockets, links (link.rs), NATs (nat.rs), swaps (disorder.rs)
 //!      └─── receives ──────┴─ stream.rs    connect, order, stall, reset, half-open, framer
 //!                          │
 //!                     ladder.rs            what arrived, what was lost; drawn when a test fails
@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod datagram;
+mod disorder;
 mod expect;
 mod host;
 mod ladder;

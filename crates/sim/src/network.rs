@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant, Machine, Receive, Rng, SplitMix64, Transmit, Transport};
 
+use crate::disorder::{Reset, Swap};
 use crate::host::{App, Context, Host, HostId, HostState, Hosted, Socket};
 use crate::ladder::{Log, first_word};
 use crate::link::Link;
@@ -47,6 +48,8 @@ pub struct Network {
     pub(crate) icmp: bool,
     pub(crate) log: Log,
     pub(crate) patience: Duration,
+    pub(crate) swap: Option<Swap>,
+    pub(crate) reset: Option<Reset>,
     queue: BinaryHeap<Reverse<Queued>>,
     sequence: u64,
     steps_at_now: u32,
@@ -71,6 +74,8 @@ pub(crate) enum Happening {
         to: SocketAddr,
         bytes: Arc<[u8]>,
     },
+    /// A datagram that was to change places has waited in vain.
+    HeldTooLong,
     /// A machine is told that a flow failed.
     FlowFailed { host: HostId, flow: Flow },
     /// A connection request arrives.
@@ -134,6 +139,8 @@ impl Network {
             icmp: false,
             log: Log::new(Box::new(first_word)),
             patience: Duration::from_secs(64),
+            swap: None,
+            reset: None,
             queue: BinaryHeap::new(),
             sequence: 0,
             steps_at_now: 0,
@@ -477,6 +484,7 @@ impl Network {
             Happening::Datagram { sent, sender, flow, realm, from, to, bytes } => {
                 self.datagram_arrives(sent, sender, flow, realm, from, to, bytes);
             }
+            Happening::HeldTooLong => self.release_held(),
             Happening::FlowFailed { host, flow } => {
                 if self.hosts[host.0].powered {
                     self.hosts[host.0].app.flow_failed(self.now, flow);

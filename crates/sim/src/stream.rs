@@ -205,7 +205,8 @@ impl Network {
         }
         let Some(mut framer) = end.framer.take() else {
             self.saw(sender, Some(receiver), flow, sent, &bytes, Fate::Delivered);
-            return self.receive(receiver, flow, &bytes);
+            self.receive(receiver, flow, &bytes);
+            return self.count_towards_reset(sender, receiver);
         };
         let mut together = bytes.to_vec();
         while let Some(more) = self.take_segment_now(key, from) {

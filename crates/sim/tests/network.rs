@@ -214,3 +214,37 @@ fn an_hour_of_silence_costs_nothing() {
     net.run_for(Duration::from_secs(3600));
     assert_eq!(net.now(), Instant::ZERO + Duration::from_secs(3600));
 }
+
+#[test]
+fn two_datagrams_change_places() {
+    let mut net = Network::new(1);
+    let alice = net.host("alice", ["192.0.2.1"], Probe::new());
+    let bob = net.host("bob", ["192.0.2.2"], Probe::new());
+    let from = net.bind(alice, Transport::Udp, 5060);
+    let to = net.bind(bob, Transport::Udp, 5060);
+    net.swap(alice, bob, 1);
+    for text in ["one", "two", "three", "four"] {
+        net.at(alice, |probe, _| probe.send(Flow::unbound(Transport::Udp, from, to), text.as_bytes()));
+    }
+    net.run_for(ms(100));
+    let arrived: Vec<_> = net.machine(bob).inbox.iter().map(|received| received.bytes.clone()).collect();
+    assert_eq!(arrived, [&b"one"[..], b"three", b"two", b"four"]);
+    assert!(net.has_swapped());
+    net.swap(alice, bob, 0);
+    net.at(alice, |probe, _| probe.send(Flow::unbound(Transport::Udp, from, to), *b"alone"));
+    net.run_for(ms(2011));
+    assert_eq!(net.machine(bob).last_text(), "alone", "late, but not lost");
+}
+
+#[test]
+fn a_stream_breaks_at_the_message_that_was_named() {
+    let mut net = Network::new(1);
+    let alice = net.host("alice", ["192.0.2.1"], Probe::new());
+    let bob = net.host("bob", ["192.0.2.2"], Probe::echo());
+    let (from, to) = (net.bind(alice, Transport::Tcp, 5060), net.bind(bob, Transport::Tcp, 5060));
+    net.reset_after(alice, bob, 1);
+    net.at(alice, |probe, _| probe.send(Flow::unbound(Transport::Tcp, from, to), *b"hello"));
+    net.run_for(ms(1000));
+    assert_eq!((net.machine(alice).last_text().as_str(), net.streams()), ("hello", 0));
+    assert!(net.has_reset());
+}

@@ -2,7 +2,6 @@
 //!
 //! [`package`] knows what each event package says about itself and reads and writes the bodies of its notifications.
 
-
 mod notifier;
 mod refer;
 mod subscriber;

@@ -21,9 +21,17 @@ mod ack;
 mod answer;
 mod bye;
 mod cancel;
+mod description;
+mod glare;
 mod invite;
 mod leg;
+mod modify;
+mod offer;
+mod prack;
+mod reinvite;
+mod reliable;
 mod replaces;
+mod update;
 mod within;
 
 use std::fmt;
@@ -38,6 +46,7 @@ use answer::Called;
 use invite::Calling;
 pub use invite::Invite;
 use leg::{Leg, LegState};
+use offer::Misplaced;
 
 /// A session of a user agent. Dead once [`Event::Gone`] has named it; using it then does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +83,8 @@ pub enum VerbError {
     Gone,
     /// The session is in a state that does not allow it: accepting what was accepted, updating what has no dialog.
     WrongState,
+    /// The message has to carry a session description: the answer to the peer's offer, or the offer it asked for.
+    NeedsDescription,
     /// The bound on sessions is reached.
     TooMany,
 }
@@ -83,12 +94,22 @@ impl fmt::Display for VerbError {
         f.write_str(match self {
             Self::Gone => "the session is over",
             Self::WrongState => "the state of the session does not allow this",
+            Self::NeedsDescription => "the message has to carry an offer or answer",
             Self::TooMany => "there are too many sessions",
         })
     }
 }
 
 impl std::error::Error for VerbError {}
+
+impl From<Misplaced> for VerbError {
+    fn from(misplaced: Misplaced) -> Self {
+        match misplaced {
+            Misplaced::Missing => Self::NeedsDescription,
+            Misplaced::Unexpected => Self::WrongState,
+        }
+    }
+}
 
 /// What a session verb gives.
 pub type Done = Result<(), VerbError>;
@@ -129,6 +150,13 @@ impl Session {
         let Some(leg) = self.leg_of(dialog) else { return cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST) };
         match method {
             Method::Bye => self.bye_received(cx, tx, leg, request),
+            Method::Prack => self.prack_received(cx, tx, leg, request),
+            // RFC 5407 §3.2.2: after a BYE there is nothing to change.
+            Method::Invite | Method::Update if !self.is_modifiable(leg) => {
+                cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
+            }
+            Method::Invite => self.reinvite_received(cx, tx, leg, request),
+            Method::Update => self.update_received(cx, tx, leg, request),
             _ => self.request_within(cx, tx, leg, method, request),
         }
     }
@@ -137,6 +165,13 @@ impl Session {
     pub fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, pending: &Pending, response: Arc<Message>) {
         match pending.method {
             Method::Invite if self.is_opening(tx) => self.invite_response(cx, pending.seq, response),
+            Method::Invite => self.reinvite_response(cx, tx, pending, &response),
+            Method::Update if response.status().is_some_and(StatusCode::is_final) => {
+                self.update_response(cx, tx, &response);
+            }
+            Method::Prack if response.status().is_some_and(StatusCode::is_final) => {
+                self.prack_response(cx, tx, &response);
+            }
             Method::Bye if response.status().is_some_and(StatusCode::is_final) => self.bye_done(tx),
             Method::Info | Method::Message | Method::Options | Method::Other(_) => {
                 self.answered_within(cx, tx, response)
@@ -149,6 +184,9 @@ impl Session {
     pub fn failed(&mut self, cx: &mut Context<'_>, tx: ClientTx, pending: &Pending, failure: Failure) {
         match pending.method {
             Method::Invite if self.is_opening(tx) => self.invite_failed(cx, failure),
+            Method::Invite => self.reinvite_failed(cx, tx, failure),
+            Method::Update => self.update_failed(cx, tx, failure),
+            Method::Prack => self.prack_failed(cx, tx, failure),
             Method::Bye => self.bye_done(tx),
             Method::Info | Method::Message | Method::Options | Method::Other(_) => {
                 self.unanswered_within(cx, tx, failure)
@@ -161,7 +199,7 @@ impl Session {
     pub fn gave_up(&self, tx: ClientTx) -> bool {
         match &self.opening {
             Opening::Calling(calling) if calling.tx == tx => calling.cancelled || self.ended,
-            _ => false,
+            _ => self.legs.iter().any(|leg| leg.gave_up(tx)),
         }
     }
 
@@ -171,6 +209,9 @@ impl Session {
             TimerKind::Ring => self.ring_timeout(cx),
             TimerKind::Answer => self.answer_timeout(cx),
             TimerKind::Retransmit2xx => self.retransmit_2xx(cx, timer.serial),
+            TimerKind::RetransmitReliable => self.retransmit_reliable(cx, timer.serial),
+            TimerKind::Unanswered => self.unanswered(cx, timer.serial),
+            TimerKind::Backoff => self.backoff_timeout(cx, timer.serial),
             _ => {} // not a session's
         }
     }
@@ -180,8 +221,8 @@ impl Session {
         match (timer.kind, &self.opening) {
             (TimerKind::Ring, Opening::Calling(calling)) => calling.ring_timer == Some(timer.serial),
             (TimerKind::Answer, Opening::Called(called)) => called.answer_timer == Some(timer.serial),
-            (TimerKind::Retransmit2xx, _) => self.legs.iter().any(|leg| leg.retransmits_by(timer.serial)),
-            _ => false,
+            (TimerKind::Ring | TimerKind::Answer, _) => false,
+            _ => self.legs.iter().any(|leg| leg.has_timer(timer.serial)),
         }
     }
 
@@ -204,7 +245,12 @@ impl Session {
             Opening::Calling(calling) => calling.open,
             Opening::Called(called) => called.is_pending(),
         };
-        !opening && self.legs.iter().all(|leg| matches!(leg.state, LegState::Ended))
+        !opening && self.legs.iter().all(Leg::is_over)
+    }
+
+    /// Whether the peer may change the session in that leg.
+    fn is_modifiable(&self, index: usize) -> bool {
+        !self.ended && !matches!(self.legs[index].state, LegState::Ending { .. } | LegState::Ended)
     }
 
     fn leg_of(&self, dialog: DialogKey) -> Option<usize> {

@@ -133,6 +133,11 @@ impl UserAgent {
         &self.core
     }
 
+    /// The settings, to change what shall hold from now on. What is under way keeps its timers.
+    pub fn config_mut(&mut self) -> &mut UserAgentConfig {
+        &mut self.core.shared.config
+    }
+
     fn pump(&mut self, now: Instant) {
         while let Some(event) = self.endpoint.poll_event() {
             self.core.at(now, &mut self.endpoint).handle_event(event);

@@ -3,22 +3,24 @@
 
 use std::sync::Arc;
 
+use super::description::is_described;
 use super::leg::SentAck;
+use super::offer::{Carrier, Exchange};
 use super::{Done, HowEnded, LegId, LegState, Session, VerbError};
 use crate::dialog::DialogKey;
 use crate::message::Message;
 use crate::user_agent::{Agent, Context, Event, Extra, TimerKind};
 
 impl Agent<'_> {
-    /// Sends the ACK that waited for an answer to the offer in the 2xx.
+    /// Sends the ACK that waited for an answer to the offer in the 2xx. The same as [`Agent::accept_offer`].
     pub fn acknowledge(&mut self, leg: impl Into<LegId>, extra: Extra) -> Done {
         let leg = leg.into();
         self.with_session(leg.session, |session, cx| {
             let index = session.leg_at(leg).ok_or(VerbError::Gone)?;
-            let LegState::OwesAck { seq } = session.legs[index].state else { return Err(VerbError::WrongState) };
-            session.legs[index].state = LegState::Confirmed;
-            session.send_ack(cx, index, seq, &extra);
-            Ok(())
+            if session.legs[index].offers.exchange() != Exchange::Received(Carrier::Success) {
+                return Err(VerbError::WrongState);
+            }
+            session.answer_in_ack(cx, index, &extra)
         })
     }
 }
@@ -26,12 +28,14 @@ impl Agent<'_> {
 impl Session {
     pub(super) fn send_ack(&mut self, cx: &mut Context<'_>, index: usize, seq: u32, extra: &Extra) {
         let leg = &mut self.legs[index];
-        leg.ack = cx.acknowledge(leg.dialog, seq, extra).map(|(flow, bytes)| SentAck { seq, flow, bytes });
+        if let Some((flow, bytes)) = cx.acknowledge(leg.dialog, seq, extra) {
+            leg.keep_ack(SentAck { seq, flow, bytes });
+        }
     }
 
     /// The 2xx came again: its ACK was lost. None goes out while the application still owes the answer.
     pub(super) fn repeat_ack(&mut self, cx: &mut Context<'_>, index: usize, seq: u32) {
-        if let Some(ack) = self.legs[index].ack.as_ref().filter(|ack| ack.seq == seq) {
+        if let Some(ack) = self.legs[index].ack_to(seq) {
             cx.endpoint.send_stateless(cx.now, ack.flow, Arc::clone(&ack.bytes));
         }
     }
@@ -39,12 +43,15 @@ impl Session {
     /// The peer's ACK.
     pub fn ack(&mut self, cx: &mut Context<'_>, dialog: DialogKey, request: &Arc<Message>) {
         let Some(index) = self.leg_of(dialog) else { return };
-        let LegState::AwaitingAck(waiting) = &self.legs[index].state else { return };
-        if request.cseq().ok().map(|cseq| cseq.number) != Some(waiting.seq) {
-            return;
+        let Ok(seq) = request.cseq().map(|cseq| cseq.number) else { return };
+        let leg = &mut self.legs[index];
+        let Some(hang_up) = leg.awaiting(|waiting| waiting.seq == seq).map(|waiting| waiting.hang_up) else { return };
+        match &leg.state {
+            LegState::AwaitingAck(waiting) if waiting.seq == seq => leg.state = LegState::Confirmed,
+            _ => leg.invite = None,
         }
-        let hang_up = waiting.hang_up;
-        self.legs[index].state = LegState::Confirmed;
+        let role = leg.offers.ack_received(is_described(request));
+        self.tell_role(cx, index, role, request);
         cx.emit(Event::Confirmed { leg: LegId::new(self.id, index), ack: Arc::clone(request) });
         if hang_up {
             self.send_bye(cx, index, &Extra::new());
@@ -53,12 +60,20 @@ impl Session {
 
     /// Sends the 2xx again; after 64 × T1 without an ACK the session ends (RFC 3261 §13.3.1.4).
     pub(super) fn retransmit_2xx(&mut self, cx: &mut Context<'_>, serial: u64) {
-        let Some(index) = self.legs.iter().position(|leg| leg.retransmits_by(serial)) else { return };
+        let Some(index) =
+            self.legs.iter_mut().position(|leg| leg.awaiting(|waiting| waiting.timer == serial).is_some())
+        else {
+            return;
+        };
         let timers = cx.shared.sip_timers;
         let owner = self.owner();
-        let LegState::AwaitingAck(waiting) = &mut self.legs[index].state else { return };
+        let Some(waiting) = self.legs[index].awaiting(|waiting| waiting.timer == serial) else { return };
         waiting.elapsed += waiting.interval;
         if waiting.elapsed >= timers.patience() {
+            if waiting.superseded && !waiting.hang_up {
+                self.legs[index].state = LegState::Confirmed;
+                return;
+            }
             self.end(cx, HowEnded::NoAck);
             return self.send_bye(cx, index, &Extra::new());
         }

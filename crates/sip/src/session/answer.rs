@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use farspeak_sansio::Flow;
 
+use super::description::{describes, is_described};
 use super::leg::AwaitingAck;
+use super::offer::{Kind, Offers, Role};
+use super::reinvite::LaterInvite;
 use super::{Done, HowEnded, Leg, LegId, LegState, Opening, Session, SessionId, VerbError};
 use crate::dialog::Dialog;
 use crate::endpoint::ServerTx;
@@ -31,24 +34,14 @@ impl Called {
 }
 
 impl Agent<'_> {
-    /// Tells the caller how it goes: 180, 183 and the like (RFC 3261 §13.3.1.1).
-    pub fn ring(&mut self, session: SessionId, status: StatusCode, extra: Extra) -> Done {
-        self.with_session(session, |session, cx| {
-            let (tx, _) = session.pending_invite()?;
-            if !status.is_provisional() || status == StatusCode::TRYING {
-                return Err(VerbError::WrongState);
-            }
-            cx.respond(tx, status, Some(session.legs[0].dialog), &extra);
-            Ok(())
-        })
-    }
-
-    /// Accepts the call with a 200; its ACK is [`Event::Confirmed`] (RFC 3261 §13.3.1.4).
+    /// Accepts the call with a 200; its ACK is [`Event::Confirmed`] (RFC 3261 §13.3.1.4). `extra` holds the answer, or
+    /// the offer if the INVITE had none, unless a reliable response has brought it: then the 200 waits for the PRACK and
+    /// goes without (RFC 3262 §5).
     pub fn accept(&mut self, session: SessionId, extra: Extra) -> Done {
         let replaced = self.with_session(session, |session, cx| {
             let (tx, request) = session.pending_invite()?;
-            let replaced = session.answered();
-            session.send_2xx(cx, 0, tx, request, &extra)?;
+            let replaced = session.replaced();
+            session.accept_or_wait(cx, 0, tx, request, &extra)?;
             Ok(replaced)
         })?;
         if let Some(leg) = replaced {
@@ -87,7 +80,8 @@ impl Agent<'_> {
         cx.shared.servers.insert(tx, owner);
         let answer_timer = Some(cx.arm(owner, TimerKind::Answer, cx.shared.config.answer_timeout));
         let called = Called { tx, request: Arc::clone(&request), answered: false, answer_timer, replaces };
-        let legs = vec![Leg::new(dialog, LegState::Early)];
+        let offers = Offers::called(is_described(&request));
+        let legs = vec![Leg::new(dialog, LegState::Early, offers)];
         sessions.insert(Session { id, opening: Opening::Called(called), legs, ended: false });
         cx.emit(Event::Incoming { session: id, replaces, flow, request });
     }
@@ -102,6 +96,14 @@ impl Session {
         }
     }
 
+    /// The leg that the INVITE is to replace.
+    fn replaced(&self) -> Option<LegId> {
+        match &self.opening {
+            Opening::Called(called) => called.replaces,
+            Opening::Calling(_) => None,
+        }
+    }
+
     /// The INVITE gets its final response now. Gives the leg to replace, if there is one.
     pub(super) fn answered(&mut self) -> Option<LegId> {
         let Opening::Called(called) = &mut self.opening else { return None };
@@ -110,8 +112,35 @@ impl Session {
         called.replaces.take()
     }
 
+    /// The INVITE of a leg, the first or a later one, that waits for our final response.
+    pub(super) fn waiting_invite(&self, index: usize) -> Option<(ServerTx, Arc<Message>)> {
+        match &self.legs[index].invite {
+            Some(LaterInvite::Received(received)) => Some((received.tx, Arc::clone(&received.request))),
+            _ => self.pending_invite().ok(),
+        }
+    }
+
+    /// Accepts an INVITE, as soon as no offer or answer is on its way before the 2xx (RFC 3262 §5).
+    pub(super) fn accept_or_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: usize,
+        tx: ServerTx,
+        request: Arc<Message>,
+        extra: &Extra,
+    ) -> Done {
+        if self.legs[index].reliable.success.is_some() {
+            return Err(VerbError::WrongState);
+        }
+        if self.must_wait_for_prack(index) {
+            self.legs[index].reliable.success = Some(extra.clone());
+            return Ok(());
+        }
+        self.accept_now(cx, index, tx, request, extra)
+    }
+
     /// Sends a 2xx to an INVITE, until its ACK comes.
-    pub(super) fn send_2xx(
+    pub(super) fn accept_now(
         &mut self,
         cx: &mut Context<'_>,
         index: usize,
@@ -120,16 +149,28 @@ impl Session {
         extra: &Extra,
     ) -> Done {
         let dialog = self.legs[index].dialog;
+        let role = self.legs[index].offers.respond(Kind::Success, describes(extra))?;
+        let without = (role == Role::Repeated).then(|| extra.clone().without_body());
+        let extra = without.as_ref().unwrap_or(extra);
         if let Some(dialog) = cx.shared.dialogs.get_mut(dialog) {
             let _ = dialog.confirm(None);
         }
+        self.accept_target(cx, index, &request);
         let response = cx.respond_to(tx, &request, StatusCode::OK, Some(dialog), extra).ok_or(VerbError::WrongState)?;
         let seq = request.cseq().map_or(0, |cseq| cseq.number);
         let interval = cx.shared.sip_timers.t1;
         let timer = cx.arm(self.owner(), TimerKind::Retransmit2xx, interval);
         let elapsed = Duration::ZERO;
-        let waiting = AwaitingAck { tx, request, response, seq, interval, elapsed, timer, hang_up: false };
-        self.legs[index].state = LegState::AwaitingAck(waiting);
+        let waiting = AwaitingAck { tx, response, seq, interval, elapsed, timer, hang_up: false, superseded: false };
+        let is_first = self.pending_invite().is_ok_and(|(first, _)| first == tx);
+        let leg = &mut self.legs[index];
+        leg.reliable.stop();
+        if is_first {
+            leg.state = LegState::AwaitingAck(waiting);
+            self.answered();
+        } else {
+            leg.invite = Some(LaterInvite::AwaitingAck(waiting));
+        }
         Ok(())
     }
 
@@ -144,6 +185,8 @@ impl Session {
         let (tx, _) = self.pending_invite()?;
         self.answered();
         cx.respond(tx, status, Some(self.legs[0].dialog), extra);
+        self.finish_leg(cx, 0);
+        self.linger(cx, 0);
         self.legs[0].state = LegState::Ended;
         self.end(cx, how);
         Ok(())

@@ -30,8 +30,8 @@ impl Session {
                 waiting.hang_up = true;
                 self.end(cx, HowEnded::Local);
             }
-            &mut LegState::OwesAck { seq } => {
-                self.send_ack(cx, index, seq, &Extra::new());
+            LegState::OwesAck { .. } => {
+                let _ = self.send_owed_ack(cx, index, &Extra::new());
                 self.send_bye(cx, index, extra);
             }
             LegState::Confirmed => self.send_bye(cx, index, extra),
@@ -42,6 +42,7 @@ impl Session {
 
     /// Sends a BYE in a leg; the application hears that the session ended if this was the last one.
     pub(super) fn send_bye(&mut self, cx: &mut Context<'_>, index: usize, extra: &Extra) {
+        self.finish_leg(cx, index);
         let leg = &mut self.legs[index];
         let bye = cx.request(super::Owner::Session(self.id), leg.dialog, Method::Bye, Arc::new(extra.clone()));
         leg.state = bye.map_or(LegState::Ended, |bye| LegState::Ending { bye });
@@ -67,6 +68,7 @@ impl Session {
             return;
         }
         let was_up = self.legs[leg].is_up();
+        self.finish_leg(cx, leg);
         self.legs[leg].state = LegState::Ended;
         if was_up {
             self.end(cx, how);

@@ -31,6 +31,8 @@ impl Session {
         if self.pending_invite().is_ok_and(|(invite, _)| invite == tx) {
             let how = HowEnded::Cancelled(request);
             let _ = self.refuse_invite(cx, StatusCode::REQUEST_TERMINATED, &Extra::new(), how);
+        } else {
+            self.reinvite_cancelled(cx, tx);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::description::{describes, is_described};
+use super::offer::{Kind, Offers, Role};
 use super::{Leg, LegId, LegState, Opening, Session, SessionId, VerbError};
 use crate::dialog::{Dialog, DialogKey, Opening as DialogOpening};
 use crate::endpoint::ClientTx;
@@ -43,7 +45,7 @@ impl Agent<'_> {
         let owner = Owner::Session(id);
         let (call_id, tag, seq) = (cx.call_id(), cx.tag(), cx.first_seq());
         let half = cx.shared.dialogs.insert(Dialog::open(invite.opening, call_id, tag, seq), owner);
-        let offered = invite.extra.get_body().is_some();
+        let offered = describes(&invite.extra);
         let tx = cx.request(owner, half, Method::Invite, Arc::new(invite.extra)).ok_or(VerbError::Gone)?;
         let ring_timer = Some(cx.arm(owner, TimerKind::Ring, cx.shared.config.ring_timeout));
         let calling = Calling { tx, half, offered, cancelled: false, open: true, ring_timer };
@@ -72,8 +74,11 @@ impl Session {
             return;
         }
         let Some(leg) = self.leg_for(cx, response) else { return };
-        if matches!(self.legs[leg].state, LegState::Early) {
+        if matches!(self.legs[leg].state, LegState::Early)
+            && let Some(role) = self.provisional_received(cx, leg, response)
+        {
             cx.emit(Event::Progress { leg: LegId::new(self.id, leg), response: Arc::clone(response) });
+            self.tell_role(cx, leg, role, response);
         }
     }
 
@@ -82,8 +87,8 @@ impl Session {
         let Some(index) = self.leg_for(cx, response) else { return };
         let Opening::Calling(calling) = &mut self.opening else { return };
         calling.ring_timer = None;
-        let (offered, cancelled) = (calling.offered, calling.cancelled);
-        if self.legs[index].ack.is_some() || !matches!(self.legs[index].state, LegState::Early) {
+        let cancelled = calling.cancelled;
+        if self.legs[index].ack_to(seq).is_some() || !matches!(self.legs[index].state, LegState::Early) {
             return self.repeat_ack(cx, index, seq);
         }
         let confirmed = cx.shared.dialogs.get_mut(self.legs[index].dialog).map(|dialog| dialog.confirm(Some(response)));
@@ -95,14 +100,18 @@ impl Session {
             self.send_bye(cx, index, &Extra::new());
             return self.end_if_unused(cx);
         }
-        if offered {
+        self.legs[index].pracks.stop();
+        let role = self.legs[index].offers.response_received(Kind::Success, is_described(response));
+        let answer_owed = role == Role::Offer;
+        if answer_owed {
+            self.legs[index].state = LegState::OwesAck { seq };
+            self.await_ack_answer(cx, index);
+        } else {
             self.legs[index].state = LegState::Confirmed;
             self.send_ack(cx, index, seq, &Extra::new());
-        } else {
-            self.legs[index].state = LegState::OwesAck { seq };
         }
         let leg = LegId::new(self.id, index);
-        cx.emit(Event::Accepted { leg, response: Arc::clone(response), answer_owed: !offered });
+        cx.emit(Event::Accepted { leg, response: Arc::clone(response), answer_owed });
     }
 
     fn end_if_unused(&mut self, cx: &mut Context<'_>) {
@@ -115,7 +124,7 @@ impl Session {
         let Opening::Calling(calling) = &mut self.opening else { return };
         calling.ring_timer = None;
         let cancelled = calling.cancelled;
-        self.drop_early_legs();
+        self.drop_early_legs(cx);
         if self.legs.iter().any(Leg::is_up) {
             return; // a 2xx came before: the failure concerns nobody
         }
@@ -127,19 +136,22 @@ impl Session {
     }
 
     /// The transaction is gone: no other fork can answer any more.
-    pub fn client_terminated(&mut self, tx: ClientTx) {
+    pub fn client_terminated(&mut self, cx: &mut Context<'_>, tx: ClientTx) {
         if self.is_opening(tx)
             && let Opening::Calling(calling) = &mut self.opening
         {
             calling.open = false;
             calling.ring_timer = None;
-            self.drop_early_legs();
+            self.drop_early_legs(cx);
         }
     }
 
-    fn drop_early_legs(&mut self) {
-        for leg in self.legs.iter_mut().filter(|leg| matches!(leg.state, LegState::Early)) {
-            leg.state = LegState::Ended;
+    fn drop_early_legs(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.legs.len() {
+            if matches!(self.legs[index].state, LegState::Early) {
+                self.finish_leg(cx, index);
+                self.legs[index].state = LegState::Ended;
+            }
         }
     }
 
@@ -165,7 +177,8 @@ impl Session {
         }
         let dialog = cx.shared.dialogs.get(calling.half)?.fork(response).ok()?;
         let dialog = cx.shared.dialogs.insert(dialog, self.owner());
-        self.legs.push(Leg::new(dialog, LegState::Early));
+        let offers = Offers::calling(calling.offered);
+        self.legs.push(Leg::new(dialog, LegState::Early, offers));
         Some(self.legs.len() - 1)
     }
 }

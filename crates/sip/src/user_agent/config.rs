@@ -44,6 +44,13 @@ pub struct UserAgentConfig {
     pub ring_timeout: Duration,
     /// How long who calls us may wait for an answer before 480. Default 3 minutes.
     pub answer_timeout: Duration,
+    /// How long the application may take to answer the offer in an UPDATE, a PRACK or a response; then it is refused, or
+    /// what it belongs to is ended. Default 10 s: the peer's Timer F leaves 32 s (RFC 3311 §5.2). A re-INVITE waits for
+    /// `answer_timeout`, ours for `ring_timeout`.
+    pub offer_timeout: Duration,
+    /// Whether the application may put an offer into the PRACK of a response with the answer (RFC 3262 §5): it then calls
+    /// [`Agent::prack`](super::Agent::prack) for each of these. Default no: every PRACK leaves at once.
+    pub offers_in_prack: bool,
     /// Finds the flow for requests inside a dialog. Default [`FlowAlong`].
     pub next_hop: Box<dyn NextHop + Send>,
 }
@@ -66,6 +73,8 @@ impl Default for UserAgentConfig {
             notify_pause: Duration::from_secs(1),
             ring_timeout: Duration::from_secs(180),
             answer_timeout: Duration::from_secs(180),
+            offer_timeout: Duration::from_secs(10),
+            offers_in_prack: false,
             next_hop: Box::new(FlowAlong),
         }
     }

@@ -184,11 +184,11 @@ impl Agent<'_> {
     }
 
     fn client_terminated(&mut self, tx: ClientTx, pending: &Pending) {
-        let (sessions, _) = self.split();
+        let (sessions, mut context) = self.split();
         if let Owner::Session(id) = pending.owner
             && let Some(session) = sessions.get_mut(id.0)
         {
-            session.client_terminated(tx);
+            session.client_terminated(&mut context, tx);
             self.settle(id);
         }
     }

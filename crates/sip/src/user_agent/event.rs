@@ -27,7 +27,8 @@ pub enum Event {
         /// The INVITE.
         request: Arc<Message>,
     },
-    /// A provisional response above 100 to our INVITE.
+    /// A provisional response above 100 to our INVITE, the first or a later one. A session description in it is a preview
+    /// of the answer (RFC 6337 §3.1.1) unless [`Event::Answer`] or [`Event::Offer`] follows.
     Progress {
         /// The session, and which of its early dialogs.
         leg: LegId,
@@ -44,12 +45,67 @@ pub enum Event {
         /// Whether the ACK waits for an answer from the application.
         answer_owed: bool,
     },
-    /// The ACK for our 2xx came: the session stands.
+    /// The ACK for our 2xx came, to the first INVITE or a later one: the session stands.
     Confirmed {
         /// The session.
         leg: LegId,
         /// The ACK, with the answer in it if ours held the offer.
         ack: Arc<Message>,
+    },
+    /// The peer offers a change, in a re-INVITE, UPDATE, PRACK, or a response to an INVITE of ours without an offer. Answer
+    /// by [`Agent::accept_offer`](super::Agent::accept_offer) or [`Agent::reject_offer`](super::Agent::reject_offer), at
+    /// once unless it is a re-INVITE. The offers of the first INVITE and its 2xx are [`Event::Incoming`] and
+    /// [`Event::Accepted`].
+    Offer {
+        /// The leg.
+        leg: LegId,
+        /// The request or response.
+        message: Arc<Message>,
+    },
+    /// The peer asks for an offer by a re-INVITE without one. Answer by
+    /// [`Agent::accept_offer`](super::Agent::accept_offer) with the offer, or refuse.
+    OfferWanted {
+        /// The leg.
+        leg: LegId,
+        /// The re-INVITE.
+        request: Arc<Message>,
+    },
+    /// The answer to an offer of ours, wherever it came in but for [`Event::Accepted`].
+    Answer {
+        /// The leg.
+        leg: LegId,
+        /// The request or response.
+        message: Arc<Message>,
+    },
+    /// The peer sent an UPDATE without an offer: a new Contact, another identity, a sign of life. It has been answered.
+    Refreshed {
+        /// The leg.
+        leg: LegId,
+        /// The UPDATE.
+        request: Arc<Message>,
+    },
+    /// The peer accepted our re-INVITE or UPDATE.
+    Modified {
+        /// The leg.
+        leg: LegId,
+        /// The 2xx.
+        response: Arc<Message>,
+    },
+    /// Our re-INVITE, UPDATE, or the offer in our PRACK was refused: the session is as it was.
+    ModifyFailed {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        failure: Failure,
+        /// Whether another offer has been answered since this one was made. After a re-INVITE: within it, and the two
+        /// ends may see the session differently now; offer again what shall hold (RFC 6141 §3.4).
+        changed: bool,
+    },
+    /// What the peer wanted by [`Event::Offer`] or [`Event::OfferWanted`] is off: it was cancelled, or not answered in
+    /// time.
+    Withdrawn {
+        /// The leg.
+        leg: LegId,
     },
     /// Our INVITE failed. [`Event::Gone`] follows.
     Failed {
@@ -155,6 +211,8 @@ pub enum HowEnded {
     Unanswered,
     /// The ACK for our 2xx never came. A BYE has left (RFC 3261 §13.3.1.4).
     NoAck,
+    /// The PRACK for our reliable response never came. The INVITE is answered 504 (RFC 3262 §3).
+    NoPrack,
     /// The peer no longer knows the session (481), or did not answer a request in it (408, RFC 5057 §5.1).
     PeerLost(Failure),
 }

@@ -66,6 +66,12 @@ impl Extra {
         self
     }
 
+    /// The same without a body.
+    pub fn without_body(mut self) -> Self {
+        self.body = None;
+        self
+    }
+
     /// The body, if there is one.
     pub fn get_body(&self) -> Option<&Body> {
         self.body.as_ref()

@@ -19,6 +19,12 @@ pub(crate) enum TimerKind {
     Answer,
     /// Our 2xx goes out again until its ACK comes (RFC 3261 §13.3.1.4).
     Retransmit2xx,
+    /// Our reliable provisional response goes out again until its PRACK comes (RFC 3262 §3).
+    RetransmitReliable,
+    /// An offer, or a re-INVITE of ours, has waited for its answer long enough.
+    Unanswered,
+    /// A change of ours met the peer's and is to be tried again (RFC 3261 §14.1).
+    Backoff,
     /// No NOTIFY followed a SUBSCRIBE: Timer N (RFC 6665 §4.1.2.4).
     NotifyWait,
     /// A subscription wants its next SUBSCRIBE.

@@ -1,6 +1,10 @@
 //! Sessions between user agents in virtual time: each file is named after the source of its flows.
 
+mod disorder;
+mod rfc3261_14_reinvite;
 mod rfc3261_22_authentication;
+mod rfc3262_prack;
+mod rfc3311_update;
 mod rfc3515_refer;
 mod rfc3665_3_session;
 mod rfc3891_replaces;

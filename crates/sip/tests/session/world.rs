@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farspeak_sansio::{Flow, SplitMix64, Transport};
-use farspeak_sim::{Host, Link, Network};
+use farspeak_sim::{Host, HostId, Link, Network};
 use farspeak_sip::dialog::Opening;
 use farspeak_sip::endpoint::EndpointConfig;
-use farspeak_sip::message::{Limits, Message, Method, StatusCode};
+use farspeak_sip::header::{SubscriptionReason, SubscriptionState};
+use farspeak_sip::message::{HeaderName, Limits, Message, Method, StatusCode};
 use farspeak_sip::session::{Invite, SessionId};
 use farspeak_sip::user_agent::{Agent, Body, Event, Extra, UserAgent, UserAgentConfig};
+
+use crate::disorder::{through_resets, through_swaps};
 
 pub const OFFER: &[u8] =
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
@@ -41,8 +44,16 @@ impl Conditions {
     }
 }
 
-/// Runs a flow under every condition that it must stand: no loss, 5 % and 20 % with several seeds, a stream.
+/// Runs a flow under every condition that it must stand: no loss, 5 % and 20 % with several seeds, a stream, every two
+/// neighbouring datagrams swapped, and a stream that is reset after each message.
 pub fn everywhere(flow: impl Fn(&mut World)) {
+    with_loss(&flow);
+    through_swaps(&flow);
+    through_resets(&flow);
+}
+
+/// The same without swaps and resets, for flows whose course depends on the order of messages.
+pub fn with_loss(flow: impl Fn(&mut World)) {
     let lossy = [0.05, 0.2].into_iter().flat_map(|loss| (1..=8).map(move |seed| Conditions::lossy(loss, seed)));
     for conditions in [Conditions::udp(), Conditions::tcp()].into_iter().chain(lossy) {
         let mut world = World::new(conditions);
@@ -59,6 +70,8 @@ struct Person {
     heard: Rc<RefCell<Vec<Event>>>,
     /// How many of them a test has looked at.
     seen: usize,
+    /// The calls that it has made.
+    calls: Vec<SessionId>,
 }
 
 pub struct World {
@@ -87,7 +100,7 @@ impl World {
             let sink = Rc::clone(&heard);
             net.on_event(host, move |_, _, event| sink.borrow_mut().push(event));
             net.residue_of(host, residue);
-            people.insert(name, Person { host, flow_to: BTreeMap::new(), heard, seen: 0 });
+            people.insert(name, Person { host, flow_to: BTreeMap::new(), heard, seen: 0, calls: Vec::new() });
         }
         for (from, from_address) in NAMES {
             for (to, to_address) in NAMES {
@@ -101,6 +114,46 @@ impl World {
             }
         }
         Self { net, conditions, people }
+    }
+
+    /// Changes the settings of one of them.
+    pub fn configure(&mut self, name: &str, set: impl FnOnce(&mut UserAgentConfig)) {
+        let host = self.people[name].host;
+        self.net.at(host, |agent, _| set(agent.config_mut()));
+    }
+
+    /// The host of one of them.
+    pub fn host(&self, name: &str) -> HostId {
+        self.people[name].host.into()
+    }
+
+    /// Whether anybody is registered, or trying to be.
+    pub fn has_registrations(&self) -> bool {
+        self.people.values().any(|person| self.net.machine(person.host).counts().registrations > 0)
+    }
+
+    /// Ends every session and subscription that anybody has, in whatever state.
+    pub fn everybody_hangs_up(&mut self) {
+        for name in NAMES.map(|(name, _)| name) {
+            let events = self.people[name].heard.borrow().clone();
+            let calls = self.people[name].calls.clone();
+            let called = events.iter().filter_map(|event| match event {
+                Event::Incoming { session, .. } => Some(*session),
+                _ => None,
+            });
+            for session in calls.into_iter().chain(called) {
+                let _ = self.at(name, |agent| agent.hang_up(session, Extra::new()));
+            }
+            for event in events {
+                if let Event::Subscription { subscription, .. } = event {
+                    let ended = SubscriptionState::terminated(SubscriptionReason::NoResource);
+                    let _ = self.at(name, |agent| agent.terminate(subscription, ended, Extra::new()));
+                    let _ = self.at(name, |agent| agent.unsubscribe(subscription));
+                    let refused = StatusCode::FORBIDDEN;
+                    let _ = self.at(name, |agent| agent.refuse_subscription(subscription, refused, Extra::new()));
+                }
+            }
+        }
     }
 
     /// Lets one of them do something.
@@ -134,7 +187,9 @@ impl World {
 
     pub fn call_with(&mut self, from: &str, to: &str, extra: Extra) -> SessionId {
         let opening = self.opening(from, to);
-        self.at(from, |agent| agent.invite(Invite { opening, extra })).expect("a call can be made")
+        let call = self.at(from, |agent| agent.invite(Invite { opening, extra })).expect("a call can be made");
+        self.people.get_mut(from).unwrap().calls.push(call);
+        call
     }
 
     /// Runs until one of them hears an event of that name (`Incoming`, `Progress` …) and gives it; earlier ones of other
@@ -152,6 +207,21 @@ impl World {
             }
             assert!(self.net.step(until), "{name} never heard {event}, but {:?}\n{}", self.heard(name), self.net);
         }
+    }
+
+    /// Runs until one of them has heard events of all these names, in whatever order, and gives them.
+    #[track_caller]
+    pub fn hears_all<const N: usize>(&mut self, name: &str, events: [&str; N]) -> [Event; N] {
+        let start = self.people[name].seen;
+        let mut furthest = start;
+        let found = events.map(|event| {
+            self.people.get_mut(name).unwrap().seen = start;
+            let heard = self.hears(name, event);
+            furthest = furthest.max(self.people[name].seen);
+            heard
+        });
+        self.people.get_mut(name).unwrap().seen = furthest;
+        found
     }
 
     /// The names of all events so far.
@@ -198,6 +268,37 @@ impl World {
     /// Breaks the connections between two.
     pub fn reset(&mut self, one: &str, other: &str) {
         self.net.reset(self.people[one].host, self.people[other].host);
+    }
+
+    /// One calls another, who rings reliably with the answer; the PRACK is through. Gives both ends.
+    #[track_caller]
+    pub fn ring_with_answer(&mut self, from: &str, to: &str) -> (SessionId, SessionId) {
+        let caller = self.call(from, to);
+        let called = self.is_called(to);
+        self.at(to, |agent| agent.ring_reliably(called, StatusCode::SESSION_PROGRESS, sdp(ANSWER))).unwrap();
+        self.hears(from, "Answer");
+        self.net.expect(&format!("{to} -> {from}  200 PRACK"));
+        (caller, called)
+    }
+
+    /// One of them hangs up, if the session is not over already.
+    pub fn hang_up(&mut self, name: &str, session: SessionId) {
+        let _ = self.at(name, |agent| agent.hang_up(session, Extra::new()));
+    }
+
+    /// Sends bytes from one to another past the sender's user agent.
+    pub fn send(&mut self, from: &str, to: &str, bytes: &[u8]) {
+        let (host, flow) = (self.people[from].host, self.people[from].flow_to[to]);
+        self.net.send_from(host, flow, bytes.to_vec());
+    }
+
+    /// Sends a request again as if it were the next one of its dialog: another branch, a CSeq ten higher.
+    pub fn forge(&mut self, from: &str, to: &str, request: &[u8], method: &str) {
+        let text = String::from_utf8(request.to_vec()).unwrap();
+        let number = Message::parse(request, &Limits::default()).unwrap().cseq().unwrap().number;
+        let (old, new) = (format!("CSeq: {number} "), format!("CSeq: {} ", number + 10));
+        assert!(text.starts_with(method) && text.contains(&old), "{text}");
+        self.send(from, to, text.replace(&old, &new).replace("z9hG4bK", "z9hG4bKforged").as_bytes());
     }
 
     /// Switches one of them off without a word, or on again.
@@ -249,4 +350,15 @@ fn label(bytes: &[u8]) -> String {
 
 pub fn sdp(bytes: &[u8]) -> Extra {
     Extra::new().body(Body::sdp(Arc::<[u8]>::from(bytes)))
+}
+
+/// A header field of a message, or nothing.
+pub fn header(bytes: &[u8], name: HeaderName) -> String {
+    let message = Message::parse(bytes, &Limits::default()).unwrap();
+    message.header(name).unwrap_or_default().to_owned()
+}
+
+/// A flow to an address that nobody has.
+pub fn nowhere() -> Flow {
+    Flow::unbound(Transport::Udp, "192.0.2.1:5060".parse().unwrap(), "192.0.2.99:9".parse().unwrap())
 }
