@@ -238,6 +238,26 @@ fn rfc_4568_section_5_1_2_a_stream_without_a_usable_key_is_refused() {
 }
 
 #[test]
+fn encryption_that_is_offered_without_insisting_is_taken_and_plain_rtp_only_if_allowed() {
+    let best_effort = |key: &str| offer(&format!("m=audio 1000 RTP/AVP 0\n{key}"));
+    let policy = || SecurityPolicy::default().with_sdes();
+    let (_, mut bob) = sdes_call();
+    bob.handle_offer(&best_effort(KEY)).unwrap();
+    assert_eq!(media_lines(&bob.answer(&[audio(sdes(2000, 2))]).unwrap()), ["m=audio 2000 RTP/AVP 0"]);
+    assert!(matches!(bob.agreed()[0].security, Security::Sdes { .. }));
+    // No suite in common: refused, or plain if that is allowed.
+    let other = best_effort(&KEY.replace("_80", "_80X"));
+    let (_, mut bob) = sdes_call();
+    bob.handle_offer(&other).unwrap();
+    assert_eq!(media_lines(&bob.answer(&[audio(sdes(2000, 2))]).unwrap()), ["m=audio 0 RTP/AVP 0"]);
+    let mut bob = side(secure().security(policy().dangerous().allow_plain_rtp()), 2);
+    bob.set_signalling(Signalling::Secure);
+    bob.handle_offer(&other).unwrap();
+    assert!(!bob.answer(&[audio(sdes(2000, 2))]).unwrap().media()[0].has_attribute("crypto"));
+    assert_eq!(bob.agreed()[0].security, Security::None);
+}
+
+#[test]
 fn a_later_offer_keeps_the_keying_in_use() {
     let (mut alice, mut bob) = sdes_call();
     let both = LocalTransport { crypto: sdes(1, 1).crypto, ..dtls(1000, 1) };

@@ -140,6 +140,11 @@ impl Negotiation {
                     draft.crypto = vec![send.clone()];
                     (Security::Sdes { send, receive }, None)
                 }
+                // Encryption was offered without insisting on it, and this side does not, either.
+                None if !offered.protocol.is_srtp() && self.allows(Keying::Plain) => {
+                    draft.keying = Some(Keying::Plain);
+                    (Security::None, None)
+                }
                 None => return Ok(None), // RFC 4568 §5.1.2
             },
             Some(Keying::Plain) | None => (Security::None, None),
@@ -165,6 +170,10 @@ impl Negotiation {
             answering: true,
         });
         Ok(agreed.map(|agreed| Accepted { draft, agreed, association }))
+    }
+
+    fn allows(&self, keying: Keying) -> bool {
+        self.capabilities.security.allows(keying, self.signalling)
     }
 
     /// ICE if both do it; with this side's credentials new if and only if the peer's are. RFC 8839 §4.4, RFC 9429 §5.3.2.

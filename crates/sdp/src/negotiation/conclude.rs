@@ -197,8 +197,8 @@ impl Negotiation {
         let former = self.former_ice(index, tagged);
         let used = self.used_ice(index, tagged);
         if let (Some(mine), Some(used), Some(former)) = (mine, used, former) {
-            // RFC 8839 §4.4.1.1.1. The other way round, new ones although this side did not restart, is what a transfer
-            // behind a back-to-back user agent looks like: taken as a restart.
+            // RFC 8839 §4.4.1.1.1. Deviation: the other way round, new ones although this side did not restart (§4.4.2), is
+            // what a transfer behind a back-to-back user agent looks like: taken as a restart.
             if mine.restarts(used) && !ice.restarts(former) {
                 return Err(AnswerError::IceNotRestarted(index));
             }
@@ -207,8 +207,10 @@ impl Negotiation {
     }
 }
 
-/// This side's direction after an answer: `None` if the answer may not say that. RFC 3264 §6.1. An answer that says nothing
-/// to a one-way offer means "as you say": so do phones that have never heard of directions.
+/// This side's direction after an answer: `None` if the answer may not say that. RFC 3264 §6.1.
+///
+/// Deviation: an answer that says nothing to a one-way offer, which RFC 3264 §6.1 reads as `sendrecv` and forbids, means "as
+/// you say": so do phones that have never heard of directions.
 fn answered_direction(offered: Direction, answered: Option<Direction>) -> Option<Direction> {
     match answered {
         Some(answered) => (offered.and_with(answered.reversed()) == answered.reversed()).then(|| answered.reversed()),

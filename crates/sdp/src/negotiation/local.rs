@@ -163,11 +163,10 @@ impl IceParameters {
         self.ufrag != other.ufrag || self.pwd != other.pwd
     }
 
-    /// Lengths and characters as RFC 8839 §5.4 wants them.
+    /// Lengths as RFC 8839 §5.4 wants them.
     pub(crate) fn is_valid(&self) -> bool {
-        let is = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
-        // Deviation: some peers use other printable characters; nothing depends on the alphabet, so they are taken.
-        let printable = |text: &str| is(text) || text.bytes().all(|byte| byte.is_ascii_graphic());
+        // Deviation: RFC 8839 §5.4 wants letters, digits, `+` and `/` only. Some peers use more, and nothing depends on it.
+        let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         (4..=256).contains(&self.ufrag.len())
             && (22..=256).contains(&self.pwd.len())
             && printable(&self.ufrag)

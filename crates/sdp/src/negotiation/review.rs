@@ -217,8 +217,10 @@ impl Negotiation {
         let offers = |keying: Keying| match keying {
             // RFC 9429 §5.1.2: a fingerprint says so, whatever the profile's name.
             Keying::Dtls => media.protocol.is_dtls() || !transport.fingerprints.is_empty(),
-            // Also under RTP/AVP, as phones do that offer encryption without insisting on it: better than none.
-            Keying::Sdes => !media.protocol.is_dtls() && !transport.cryptos.is_empty(),
+            Keying::Sdes if media.protocol.is_srtp() => !media.protocol.is_dtls() && !transport.cryptos.is_empty(),
+            // Deviation: also under RTP/AVP, where RFC 4568 §5 does not want it: some phones offer encryption so without
+            // insisting on it, and taking it is better than plain RTP.
+            Keying::Sdes => transport.cryptos.iter().any(sdes::is_usable),
             Keying::Plain => !media.protocol.is_srtp(),
         };
         let used = live.map(|live| match live.security {
