@@ -82,9 +82,13 @@ impl Negotiation {
             |index| {
                 let members = remote.bundle_of(index).unwrap_or_default();
                 let members: Vec<usize> = [index].into_iter().chain(members.iter().copied()).collect();
-                remote.media[index].transport.rtcp_mux && self.shared_transport(index, &members, wishes).is_some()
+                let muxed = remote.media[index].transport.rtcp_mux || !remote.media[index].protocol.is_rtp();
+                muxed && self.shared_transport(index, &members, wishes).is_some()
             },
-            |tagged, index| keyings[tagged] == keyings[index],
+            |tagged, index| {
+                let muxed = remote.media[tagged].transport.rtcp_mux || !remote.media[index].protocol.is_rtp();
+                muxed && keyings[tagged] == keyings[index]
+            },
         )
     }
 
