@@ -11,6 +11,7 @@
 //! Over datagrams a nonce is bound to the source it was sent to, since the source of a datagram proves nothing: who
 //! shows no nonce that reached that source is not judged, and does not count as having failed.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -140,9 +141,9 @@ impl Authenticator<'_> {
         if self.config.believe_everybody {
             return Checked::Verdict(self.believe(flow, request, role));
         }
-        let claims = self.claims(request, role);
+        let claims = self.claims(now, flow, request, role);
         let judged =
-            flow.transport.is_reliable() || claims.iter().flatten().any(|claim| !self.is_unproven(now, flow, claim));
+            flow.transport.is_reliable() || claims.iter().any(|claim| claim.credentials.is_ok() && !claim.unproven);
         match self.throttle.admit(now, flow, judged && !claims.is_empty()) {
             Gate::Open => {}
             Gate::Closed => return Checked::CutOff,
@@ -166,7 +167,9 @@ impl Authenticator<'_> {
         let nonce = self.nonces.issue_to(now, Bound::to(flow).as_bytes());
         for algorithm in self.offers(flow, request) {
             let challenge = Challenge { realm: self.users.realm(), nonce: &nonce, algorithm: *algorithm, stale };
-            answer = answer.with(role.challenge_header(), challenge.to_string());
+            let mut value = String::with_capacity(CHALLENGE);
+            let _ = write!(value, "{challenge}"); // a String takes everything
+            answer = answer.with(role.challenge_header(), value);
         }
         answer
     }
@@ -205,12 +208,16 @@ impl Authenticator<'_> {
     }
 
     /// The credentials that claim to be for us: those of our realm, and those that cannot be read.
-    fn claims<'m>(&self, request: &'m Message, role: Role) -> Vec<Result<Credentials<'m>, DigestError>> {
-        let read = |value| match Credentials::parse(value) {
-            // Another server's on the way (RFC 3261 §22.3), or another scheme: not for us.
-            Ok(credentials) if credentials.realm != self.users.realm() => None,
-            Err(DigestError::Scheme) => None,
-            read => Some(read),
+    fn claims<'m>(&self, now: Instant, flow: &Flow, request: &'m Message, role: Role) -> Vec<Claim<'m>> {
+        let read = |value| {
+            let credentials = match Credentials::parse(value) {
+                // Another server's on the way (RFC 3261 §22.3), or another scheme: not for us.
+                Ok(credentials) if credentials.realm != self.users.realm() => return None,
+                Err(DigestError::Scheme) => return None,
+                read => read,
+            };
+            let unproven = credentials.as_ref().is_ok_and(|credentials| self.is_unproven(now, flow, credentials));
+            Some(Claim { credentials, unproven })
         };
         match role {
             Role::Registrar => request.authorization().filter_map(read).take(MAX_CLAIMS).collect(),
@@ -219,22 +226,15 @@ impl Authenticator<'_> {
     }
 
     /// The best that any of the claims is worth. (A phone may answer each of two challenges.)
-    fn verify(
-        &self,
-        now: Instant,
-        flow: &Flow,
-        request: &Message,
-        claims: &[Result<Credentials<'_>, DigestError>],
-    ) -> Verdict {
+    fn verify(&self, now: Instant, flow: &Flow, request: &Message, claims: &[Claim<'_>]) -> Verdict {
         let (mut best, mut unproven) = (Verdict::Absent, false);
         for claim in claims {
-            if let Ok(claim) = claim
-                && self.is_unproven(now, flow, claim)
-            {
+            if claim.unproven {
                 unproven = true;
                 continue;
             }
-            let verdict = claim.as_ref().map_or(Verdict::Wrong, |it| self.verify_one(now, flow, request, it));
+            let verdict =
+                claim.credentials.as_ref().map_or(Verdict::Wrong, |it| self.verify_one(now, flow, request, it));
             match verdict {
                 Verdict::Valid(_) => return verdict,
                 Verdict::Stale => best = Verdict::Stale,
@@ -314,6 +314,13 @@ impl Authenticator<'_> {
     }
 }
 
+/// Credentials that claim to be for us.
+struct Claim<'m> {
+    credentials: Result<Credentials<'m>, DigestError>,
+    /// See [`Authenticator::is_unproven`].
+    unproven: bool,
+}
+
 /// What a nonce is bound to: over datagrams the source, elsewhere nothing (a handshake has proved the source).
 struct Bound(Option<[u8; 16]>);
 
@@ -355,6 +362,8 @@ pub fn is_anonymous(from: &NameAddr<'_>, is_ours: impl Fn(&Uri<'_>) -> bool) -> 
     withheld || (named_so && is_ours(&uri))
 }
 
+/// Room for a challenge with a realm of the usual length.
+const CHALLENGE: usize = 192;
 /// Most credentials of one request that are verified.
 const MAX_CLAIMS: usize = 4;
 

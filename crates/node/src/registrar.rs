@@ -9,6 +9,8 @@
 //!                          └─ Commit { rows, .. } ──> store ──> settle ──> 200, or 500 and the change undone
 //! ```
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,7 +202,7 @@ impl Registrar<'_> {
         if !request.paths().all(|path| path.is_ok_and(is_sip)) {
             return Err(Refusal::Bad("Path Cannot Be Read"));
         }
-        let path = one_line(&values.join(", "));
+        let path = one_line(&values.join(", ")).into_owned();
         if path.len() > self.config.max_path_bytes { Err(Refusal::Bad("Path Is Too Long")) } else { Ok(path) }
     }
 
@@ -373,7 +375,7 @@ struct Wish<'m> {
     outbound: bool,
     call_id: &'m str,
     cseq: u32,
-    user_agent: String,
+    user_agent: Cow<'m, str>,
 }
 
 enum Wanted<'m> {
@@ -487,7 +489,8 @@ fn first_path_has_ob(request: &Message) -> bool {
 }
 
 fn contact_value(binding: &Binding, now: Instant) -> String {
-    let mut value = format!("<{}>;expires={}", binding.contact(), binding.remaining(now));
+    let mut value = String::with_capacity(binding.contact().len() + binding.params().len() + 32);
+    let _ = write!(value, "<{}>;expires={}", binding.contact(), binding.remaining(now)); // a String takes everything
     if binding.q() < 1000 {
         let digits = format!("{:03}", binding.q());
         value.push_str(";q=0.");
@@ -516,8 +519,16 @@ fn kept_params(contact: &NameAddr<'_>) -> String {
 }
 
 /// White space of any kind and length becomes one space: what is kept never breaks a line.
-fn one_line(text: &str) -> String {
-    text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+fn one_line(text: &str) -> Cow<'_, str> {
+    let mut spaced = true; // nothing before the first word
+    let tidy = text.bytes().all(|byte| {
+        let before = std::mem::replace(&mut spaced, byte == b' ');
+        if spaced { !before } else { !byte.is_ascii_whitespace() }
+    });
+    if tidy && (!spaced || text.is_empty()) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// RFC 3261 §20.17: `Sat, 13 Nov 2010 23:29:00 GMT`.
@@ -537,7 +548,10 @@ fn date(unix_ms: i64) -> String {
     let year = 400 * era + year_of_era + u64::from(month < 2);
     let (weekday, month) = (DAYS[(days % 7) as usize], MONTHS[month as usize]);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day_of_month:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT")
+    let mut date = String::with_capacity("Sat, 13 Nov 2010 23:29:00 GMT".len());
+    // A String takes everything.
+    let _ = write!(date, "{weekday}, {day_of_month:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT");
+    date
 }
 
 /// The extensions of registrations that we have.

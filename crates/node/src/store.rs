@@ -141,7 +141,7 @@ impl Store {
             changes = moved.iter().collect();
         }
         let connection = &mut self.connection;
-        let upserts = &self.upserts;
+        let upserts = &mut self.upserts;
         let result = self.runtime.block_on(async {
             if rows::Upserts::is_one(changes.len()) {
                 return upserts.write(connection, &changes).await;

@@ -95,5 +95,8 @@ pub(crate) fn apply(bindings: &[Arc<Binding>], changes: &[Change]) -> Vec<Arc<Bi
 pub(super) fn rows(old: &[Arc<Binding>], new: &[Arc<Binding>], version: u64, clock: Clock) -> Vec<BindingRow> {
     let gone = old.iter().filter(|it| !new.iter().any(|kept| kept.key() == it.key()));
     let put = new.iter().filter(|it| !old.iter().any(|kept| Arc::ptr_eq(kept, it)));
-    gone.map(|it| it.removal_row(version)).chain(put.map(|it| it.row(clock))).collect()
+    // Counted first: nearly always it is one.
+    let mut rows = Vec::with_capacity(gone.clone().count() + put.clone().count());
+    rows.extend(gone.map(|it| it.removal_row(version)).chain(put.map(|it| it.row(clock))));
+    rows
 }

@@ -98,19 +98,19 @@ impl Core {
         if matches!(refusal.status.code(), 401 | 403 | 407) {
             Counters::count(&self.shared.counters.refused);
         }
-        let headers: Vec<_> = refusal.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.answer(now, tx, request, refusal.status, refusal.reason.as_deref(), &headers);
+        let headers = refusal.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        self.answer(now, tx, request, refusal.status, refusal.reason.as_deref(), headers);
     }
 
     /// Answers the request with a response of our own.
-    pub(crate) fn answer(
+    pub(crate) fn answer<'h>(
         &mut self,
         now: Instant,
         tx: ServerTx,
         request: &Message,
         status: StatusCode,
         reason: Option<&str>,
-        headers: &[(HeaderName, &str)],
+        headers: impl IntoIterator<Item = (HeaderName, &'h str)>,
     ) {
         let mut builder = ResponseBuilder::new(request, status);
         if let Some(reason) = reason {
@@ -121,7 +121,7 @@ impl Core {
             builder = builder.to_tag(tag);
         }
         for (name, value) in headers {
-            builder = builder.header(*name, value);
+            builder = builder.header(name, value);
         }
         self.scratch.bytes.clear();
         builder.write(&mut self.scratch.bytes);
@@ -130,7 +130,7 @@ impl Core {
 
     /// 100, at once (RFC 3261 §16.2; for INVITE alone, RFC 4320 §4.1).
     pub(crate) fn trying(&mut self, now: Instant, tx: ServerTx, request: &Message) {
-        self.answer(now, tx, request, StatusCode::TRYING, None, &[]);
+        self.answer(now, tx, request, StatusCode::TRYING, None, []);
     }
 
     /// A CANCEL for nothing that we know (RFC 3261 §9.2).
@@ -182,14 +182,15 @@ impl Core {
             (HeaderName::Accept, ""),
             (HeaderName::AcceptEncoding, "identity"),
         ];
-        self.answer(now, tx, request, StatusCode::OK, None, &headers);
+        self.answer(now, tx, request, StatusCode::OK, None, headers);
     }
 
     /// A To tag for responses of our own: unforeseeable, and the same for a retransmission of the same request.
     pub(super) fn local_tag(&self, request: &Message) -> String {
         let mut hasher = SipHasher24::new_with_key(&self.shared.keys.branch);
-        let branch = request.via().ok().and_then(|via| via.branch().map(str::to_owned));
-        for part in [branch.as_deref(), request.call_id().ok(), request.from_tag(), Some("to tag")] {
+        let via = request.via().ok();
+        let branch = via.as_ref().and_then(|via| via.branch());
+        for part in [branch, request.call_id().ok(), request.from_tag(), Some("to tag")] {
             hasher.write(part.unwrap_or("").as_bytes());
             hasher.write_u8(0xff);
         }

@@ -468,3 +468,13 @@ fn tells_the_date() {
     assert_eq!(date(4_102_444_799_000), "Thu, 31 Dec 2099 23:59:59 GMT");
     assert_eq!(date(-5), "Thu, 01 Jan 1970 00:00:00 GMT");
 }
+
+#[test]
+fn what_is_kept_is_one_line_with_single_spaces() {
+    for (text, kept) in
+        [("", ""), ("Zoiper v2.10", "Zoiper v2.10"), ("a  b", "a b"), (" a", "a"), ("a ", "a"), (" ", "")]
+    {
+        assert_eq!(one_line(text), kept, "{text:?}");
+    }
+    assert_eq!(one_line("a\r\n\tb\tc"), "a b c");
+}

@@ -1,6 +1,7 @@
 //! Rows in and out of SQLite.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use farspeak_sansio::Transport;
@@ -13,12 +14,50 @@ use crate::binding::BindingRow;
 pub(super) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 /// The statements that write bindings, by how many rows each writes. All stay prepared.
-pub(super) struct Upserts(Vec<(usize, Arc<str>)>);
+pub(super) struct Upserts {
+    by_rows: Vec<(usize, Arc<str>)>,
+    texts: Texts,
+}
+
+/// Texts that nearly all rows have: shared, since sqlx takes none by reference.
+struct Texts {
+    none: Arc<str>,
+    transports: [(Transport, Arc<str>); 5],
+    /// The last local address.
+    local: Option<(SocketAddr, Arc<str>)>,
+}
+
+impl Texts {
+    fn new() -> Self {
+        Self { none: Arc::from(""), transports: TRANSPORTS.map(|it| (it, Arc::from(it.as_str()))), local: None }
+    }
+
+    fn text(&self, text: &str) -> Arc<str> {
+        if text.is_empty() { Arc::clone(&self.none) } else { Arc::from(text) }
+    }
+
+    fn transport(&self, transport: Transport) -> Arc<str> {
+        let known = self.transports.iter().find(|(known, _)| *known == transport);
+        known.map_or_else(|| Arc::from(transport.as_str()), |(_, text)| Arc::clone(text))
+    }
+
+    fn local(&mut self, local: SocketAddr) -> Arc<str> {
+        match &self.local {
+            Some((known, text)) if *known == local => Arc::clone(text),
+            _ => {
+                let text: Arc<str> = Arc::from(local.to_string());
+                self.local = Some((local, Arc::clone(&text)));
+                text
+            }
+        }
+    }
+}
 
 impl Upserts {
     /// Texts for 1 to [`SMALL`] rows, and for many.
     pub(super) fn new() -> Self {
-        Self((1..=SMALL).chain([4 * SMALL, 16 * SMALL]).map(|rows| (rows, upsert(rows).into())).collect())
+        let by_rows = (1..=SMALL).chain([4 * SMALL, 16 * SMALL]).map(|rows| (rows, upsert(rows).into()));
+        Self { by_rows: by_rows.collect(), texts: Texts::new() }
     }
 
     /// Whether that many rows take a single statement, which is its own transaction.
@@ -28,17 +67,17 @@ impl Upserts {
 
     /// Writes many rows with few statements: a statement per row costs twenty times as much.
     pub(super) async fn write(
-        &self,
+        &mut self,
         connection: &mut SqliteConnection,
         mut changes: &[&BindingRow],
     ) -> Result<(), sqlx::Error> {
         while !changes.is_empty() {
-            let fits = self.0.iter().rev().find(|(rows, _)| *rows <= changes.len());
+            let fits = self.by_rows.iter().rev().find(|(rows, _)| *rows <= changes.len());
             let Some((rows, sql)) = fits else { break }; // one row always fits
             let (chunk, rest) = changes.split_at(*rows);
             let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
             for row in chunk {
-                query = bind(query, row);
+                query = bind(query, row, &mut self.texts);
             }
             query.execute(&mut *connection).await?;
             changes = rest;
@@ -69,21 +108,21 @@ fn upsert(rows: usize) -> String {
     sql
 }
 
-fn bind<'q>(query: Query<'q>, row: &BindingRow) -> Query<'q> {
+fn bind<'q>(query: Query<'q>, row: &BindingRow, texts: &mut Texts) -> Query<'q> {
     query
-        .bind(row.aor.clone())
-        .bind(row.contact.clone())
-        .bind(row.instance.clone().unwrap_or_default())
+        .bind(texts.text(&row.aor))
+        .bind(texts.text(&row.contact))
+        .bind(texts.text(row.instance.as_deref().unwrap_or_default()))
         .bind(row.reg_id.map_or(-1, i64::from))
         .bind(i64::from(row.q))
         .bind(row.expires_at_unix_ms)
-        .bind(row.call_id.clone())
+        .bind(texts.text(&row.call_id))
         .bind(i64::from(row.cseq))
-        .bind(row.path.clone())
-        .bind(row.params.clone())
-        .bind(row.user_agent.clone())
-        .bind(row.transport.as_str())
-        .bind(row.local.to_string())
+        .bind(texts.text(&row.path))
+        .bind(texts.text(&row.params))
+        .bind(texts.text(&row.user_agent))
+        .bind(texts.transport(row.transport))
+        .bind(texts.local(row.local))
         .bind(row.remote.to_string())
         // SQLite's integers are signed: the bits stay the same.
         .bind(row.flow_bits as i64)
@@ -126,9 +165,10 @@ pub(super) fn user(row: &SqliteRow) -> Result<UserRow, sqlx::Error> {
     })
 }
 
+const TRANSPORTS: [Transport; 5] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
+
 fn transport(name: &str) -> Result<Transport, sqlx::Error> {
-    let all = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
-    all.into_iter().find(|known| known.as_str() == name).ok_or_else(|| odd("transport"))
+    TRANSPORTS.into_iter().find(|known| known.as_str() == name).ok_or_else(|| odd("transport"))
 }
 
 fn number<T: TryFrom<i64>>(row: &SqliteRow, column: &'static str) -> Result<T, sqlx::Error> {

@@ -1,5 +1,7 @@
 //! New messages: responses to a request (RFC 3261 §8.2.6) and requests of our own.
 
+use std::io::Write as _;
+
 use super::edit::{push_clean, push_uri};
 use super::{HeaderName, Message, Method, StatusCode};
 
@@ -52,22 +54,21 @@ impl<'m> ResponseBuilder<'m> {
 
     /// Appends the response to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let mut head = String::with_capacity(512);
-        head.push_str("SIP/2.0 ");
-        head.push_str(&self.status.to_string());
-        head.push(' ');
-        push_clean(&mut head, self.reason.as_deref().unwrap_or(self.status.reason()));
-        head.push_str("\r\n");
+        let _ = write!(out, "SIP/2.0 {} ", self.status); // a Vec takes everything
+        push_clean_bytes(out, self.reason.as_deref().unwrap_or(self.status.reason()));
+        out.extend_from_slice(b"\r\n");
         for field in &self.request.fields {
             let line = &self.request.head[field.start as usize..field.end as usize];
             match field.name {
-                HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => head.push_str(line),
-                HeaderName::To => self.write_to(&mut head, line),
-                HeaderName::Timestamp if self.status == StatusCode::TRYING => head.push_str(line),
+                HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => {
+                    out.extend_from_slice(line.as_bytes());
+                }
+                HeaderName::To => self.write_to(out, line),
+                HeaderName::Timestamp if self.status == StatusCode::TRYING => out.extend_from_slice(line.as_bytes()),
                 _ => {}
             }
         }
-        self.rest.finish(&head, out);
+        self.rest.finish("", out);
     }
 
     /// The response as [`Self::write`] writes it.
@@ -77,17 +78,17 @@ impl<'m> ResponseBuilder<'m> {
         out
     }
 
-    fn write_to(&self, head: &mut String, line: &str) {
+    fn write_to(&self, out: &mut Vec<u8>, line: &str) {
         match &self.to_tag {
             Some(tag) if self.request.to_tag().is_none() => {
                 let line = super::lex::trim_end(line);
                 // Some phones end a value with a semicolon of no use; two would not be well formed.
-                head.push_str(super::lex::trim_end(line.strip_suffix(';').unwrap_or(line)));
-                head.push_str(";tag=");
-                push_clean(head, tag);
-                head.push_str("\r\n");
+                out.extend_from_slice(super::lex::trim_end(line.strip_suffix(';').unwrap_or(line)).as_bytes());
+                out.extend_from_slice(b";tag=");
+                push_clean_bytes(out, tag);
+                out.extend_from_slice(b"\r\n");
             }
-            _ => head.push_str(line),
+            _ => out.extend_from_slice(line.as_bytes()),
         }
     }
 }
@@ -156,6 +157,9 @@ struct Rest {
 
 impl Rest {
     fn line(&mut self, name: &str, value: &str) {
+        if self.lines.is_empty() {
+            self.lines.reserve(LINES);
+        }
         push_clean(&mut self.lines, name);
         self.lines.push_str(": ");
         push_clean(&mut self.lines, value);
@@ -171,12 +175,22 @@ impl Rest {
         out.reserve(head.len() + self.lines.len() + self.body.len() + 32);
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(self.lines.as_bytes());
-        out.extend_from_slice(b"Content-Length: ");
-        out.extend_from_slice(self.body.len().to_string().as_bytes());
-        out.extend_from_slice(b"\r\n\r\n");
+        let _ = write!(out, "Content-Length: {}\r\n\r\n", self.body.len()); // a Vec takes everything
         out.extend_from_slice(&self.body);
     }
 }
+
+/// Appends `value` with every CR and LF as a space.
+fn push_clean_bytes(out: &mut Vec<u8>, value: &str) {
+    let clean = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+    match memchr::memchr2(b'\r', b'\n', value.as_bytes()) {
+        Some(_) => out.extend(value.bytes().map(clean)),
+        None => out.extend_from_slice(value.as_bytes()),
+    }
+}
+
+/// Room for the lines that a response usually adds.
+const LINES: usize = 384;
 
 #[cfg(test)]
 mod tests {
