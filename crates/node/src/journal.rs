@@ -141,9 +141,14 @@ struct Writer {
 impl Writer {
     fn run(mut self) -> Store {
         let mut batch = Batch::default();
-        let mut written = None;
-        while let Ok(job) = self.receiver.recv() {
-            if written.is_some_and(|at: StdInstant| at.elapsed() < GATHER) {
+        let (mut written, mut busy) = (None, false);
+        loop {
+            // More will come: not to look for them yet saves being woken by the first.
+            if busy {
+                std::thread::sleep(GATHER);
+            }
+            let Ok(job) = self.receiver.recv() else { break };
+            if !busy && written.is_some_and(|at: StdInstant| at.elapsed() < GATHER) {
                 std::thread::sleep(GATHER);
             }
             let mut next = Some(job);
@@ -158,6 +163,7 @@ impl Writer {
                 }
                 next = self.receiver.try_recv().ok();
             };
+            busy = batch.tickets.len() > 1;
             self.write(&mut batch);
             written = Some(StdInstant::now());
             match other {
