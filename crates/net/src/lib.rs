@@ -28,6 +28,7 @@ mod net;
 mod open_files;
 mod port_owner;
 mod pulse;
+mod rest;
 mod shard;
 mod stream;
 mod udp;

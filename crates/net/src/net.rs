@@ -14,6 +14,7 @@ use crate::bind::{self, BindError, Listening};
 use crate::config::MAX_SHARDS;
 use crate::flows::SharedFlows;
 use crate::handle::{ShardHandle, ShardHandles};
+use crate::rest;
 use crate::shard::{self, ShardSetup};
 use crate::{Clock, Counters, Framing, NetConfig};
 
@@ -156,8 +157,7 @@ where
             return Err(StartError::NoCertificate(listener.address));
         }
     }
-    let runtimes: io::Result<Vec<_>> =
-        (0..shards).map(|_| tokio::runtime::Builder::new_current_thread().enable_all().build()).collect();
+    let runtimes: io::Result<Vec<_>> = (0..shards).map(|_| rest::runtime(config.rest)).collect();
     let runtimes = runtimes.map_err(StartError::System)?;
     let bound = bind::bind_all(&config, &runtimes).map_err(StartError::Bind)?;
     let listening: Arc<[Listening]> = bound.listening.into();
