@@ -151,10 +151,8 @@ impl Session {
         match method {
             Method::Bye => self.bye_received(cx, tx, leg, request),
             Method::Prack => self.prack_received(cx, tx, leg, request),
-            // RFC 5407 §3.2.2: after a BYE there is nothing to change.
-            Method::Invite | Method::Update if !self.is_modifiable(leg) => {
-                cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
-            }
+            // RFC 5407 §3.2: after a BYE there is nothing to change.
+            _ if !self.is_alive(leg) => cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST),
             Method::Invite => self.reinvite_received(cx, tx, leg, request),
             Method::Update => self.update_received(cx, tx, leg, request),
             _ => self.request_within(cx, tx, leg, method, request),
@@ -248,8 +246,8 @@ impl Session {
         !opening && self.legs.iter().all(Leg::is_over)
     }
 
-    /// Whether the peer may change the session in that leg.
-    fn is_modifiable(&self, index: usize) -> bool {
+    /// Whether the peer may still do something in that leg.
+    fn is_alive(&self, index: usize) -> bool {
         !self.ended && !matches!(self.legs[index].state, LegState::Ending { .. } | LegState::Ended)
     }
 
@@ -272,6 +270,15 @@ impl Agent<'_> {
     pub(crate) fn dialog_of_leg(&self, leg: LegId) -> Option<DialogKey> {
         let session = self.core.sessions.get(leg.session.0)?;
         session.legs.get(session.leg_at(leg)?).map(|leg| leg.dialog)
+    }
+
+    /// Whether the session of a dialog has ended, though the dialog is still known (RFC 5407 §3.2, the Mortal state).
+    pub(crate) fn is_mortal(&self, dialog: DialogKey) -> bool {
+        self.core.shared.dialogs.users(dialog).iter().any(|owner| {
+            let Owner::Session(id) = owner else { return false };
+            let session = self.core.sessions.get(id.0);
+            session.is_some_and(|session| session.leg_of(dialog).is_some_and(|index| !session.is_alive(index)))
+        })
     }
 
     /// The leg that runs in a dialog.

@@ -91,6 +91,9 @@ impl Agent<'_> {
             }
             return;
         }
+        if *method == Method::Refer && self.is_mortal(dialog) {
+            return self.split().1.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST); // RFC 5407 §3.3.3
+        }
         if *method == Method::Refer {
             return self.incoming_refer(tx, flow, request, Some(dialog));
         }

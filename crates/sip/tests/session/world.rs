@@ -301,6 +301,49 @@ impl World {
         self.send(from, to, text.replace(&old, &new).replace("z9hG4bK", "z9hG4bKforged").as_bytes());
     }
 
+    /// A request with a body such as Alice's next one to Bob would be, made of what she has sent him last.
+    pub fn from_alice(&self, method: &str, body: &[u8]) -> Vec<u8> {
+        let sent =
+            ["BYE", "UPDATE", "PRACK", "ACK"].map(|name| self.net.last(&format!("alice -> bob  {name}")).cloned());
+        let last = sent.into_iter().flatten().max_by_key(|seen| seen.at).expect("Alice has sent something in a dialog");
+        let message = Message::parse(&last.bytes, &Limits::default()).unwrap();
+        let field = |name| message.header(name).unwrap_or_default();
+        let number = message.cseq().unwrap().number + 50;
+        let via = field(HeaderName::Via).replace("z9hG4bK", "z9hG4bKforged");
+        let mut text = format!("{method} {} SIP/2.0\r\nVia: {via}\r\n", message.request_uri().unwrap());
+        for name in [HeaderName::From, HeaderName::To, HeaderName::CallId] {
+            text += &format!("{name}: {}\r\n", field(name));
+        }
+        text += &format!("CSeq: {number} {method}\r\nMax-Forwards: 70\r\nContact: <sip:alice@192.0.2.1:5060>\r\n");
+        text += &format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n", body.len());
+        [text.as_bytes(), body].concat()
+    }
+
+    /// Runs until the 2xx to a PRACK has arrived.
+    #[track_caller]
+    pub fn until_acknowledged(&mut self, by: &str, to: &str) {
+        let pattern = format!("{by} -> {to}  200 PRACK");
+        let until = self.net.now() + Duration::from_secs(60);
+        while self.net.count(&pattern) == 0 {
+            assert!(self.net.step(until), "no {pattern}\n{}", self.net);
+        }
+    }
+
+    /// Loses everything that one sends to another, or nothing any more.
+    pub fn cut(&mut self, from: &str, to: &str, on: bool) {
+        let (from, to) = (self.people[from].host, self.people[to].host);
+        let link = if on { Link::default().loss(1.0) } else { self.conditions.link };
+        self.net.set_link_from(from, to, link);
+    }
+
+    /// What one of them has heard since a test looked last.
+    pub fn news(&mut self, name: &str) -> Vec<Event> {
+        let person = self.people.get_mut(name).unwrap();
+        let news = person.heard.borrow()[person.seen..].to_vec();
+        person.seen += news.len();
+        news
+    }
+
     /// Switches one of them off without a word, or on again.
     pub fn power(&mut self, name: &str, on: bool) {
         let host = self.people[name].host;
