@@ -14,6 +14,7 @@ mod message;
 mod multipart;
 mod node;
 mod offer_answer;
+mod packages;
 mod sdp;
 mod transaction;
 mod uri;
@@ -36,6 +37,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("server_non_invite", transaction::server_non_invite),
     ("endpoint", transaction::endpoint),
     ("node", node::fuzz),
+    ("packages", packages::fuzz),
     ("sdp", sdp::fuzz),
     ("offer_answer", offer_answer::fuzz),
 ];

@@ -3,6 +3,7 @@
 //! [`package`] knows what each event package says about itself and reads and writes the bodies of its notifications.
 
 mod notifier;
+pub mod package;
 mod refer;
 mod subscriber;
 mod subscription;

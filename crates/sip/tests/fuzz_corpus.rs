@@ -12,6 +12,8 @@ mod input;
 mod message;
 #[path = "../../../fuzz/src/multipart.rs"]
 mod multipart;
+#[path = "../../../fuzz/src/packages.rs"]
+mod packages;
 #[path = "../../../fuzz/src/transaction.rs"]
 mod transaction;
 #[path = "../../../fuzz/src/uri.rs"]
@@ -69,6 +71,11 @@ fn headers_seeds_hold() {
 #[test]
 fn multipart_seeds_hold() {
     replay("multipart", multipart::fuzz);
+}
+
+#[test]
+fn package_seeds_hold() {
+    replay("packages", packages::fuzz);
 }
 
 #[test]
