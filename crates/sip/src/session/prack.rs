@@ -30,6 +30,9 @@ struct Sent {
     rack: RAck,
     /// Whether it or its response has to do with an offer (RFC 6337 §4.3).
     described: bool,
+    extra: Arc<Extra>,
+    /// How often it has been sent.
+    count: u32,
 }
 
 /// A PRACK that waits for the application.
@@ -41,6 +44,9 @@ struct Owed {
 
 /// Most PRACKs of a leg under way: who sends more reliable responses before it answers them is not heard.
 const MAX_SENT: usize = 16;
+
+/// Most attempts of one PRACK.
+const MAX_ATTEMPTS: u32 = 4;
 
 /// Whether a response waits for a PRACK (RFC 3262 §4).
 pub(super) fn is_reliable(response: &Message) -> bool {
@@ -147,12 +153,24 @@ impl Session {
     }
 
     fn send_prack(&mut self, cx: &mut Context<'_>, index: usize, rack: RAck, described: bool, extra: Extra) {
+        self.legs[index].offers.prack_sent(describes(&extra));
+        let extra = Arc::new(extra.header(HeaderName::RAck, rack.to_string()));
+        self.request_prack(cx, index, rack, described, extra, 1);
+    }
+
+    fn request_prack(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: usize,
+        rack: RAck,
+        described: bool,
+        extra: Arc<Extra>,
+        count: u32,
+    ) {
         let owner = self.owner();
         let leg = &mut self.legs[index];
-        leg.offers.prack_sent(describes(&extra));
-        let extra = Arc::new(extra.header(HeaderName::RAck, rack.to_string()));
-        if let Some(tx) = cx.request(owner, leg.dialog, Method::Prack, extra) {
-            leg.pracks.sent.push(Sent { tx, rack, described });
+        if let Some(tx) = cx.request(owner, leg.dialog, Method::Prack, Arc::clone(&extra)) {
+            leg.pracks.sent.push(Sent { tx, rack, described, extra, count });
         }
     }
 
@@ -170,6 +188,11 @@ impl Session {
     /// unacknowledged (RFC 6337 §2.3).
     pub(super) fn prack_failed(&mut self, cx: &mut Context<'_>, tx: ClientTx, failure: Failure) {
         let Some((index, sent)) = self.take_prack(tx) else { return };
+        // RFC 3261 §12.2.2: a later request has overtaken it. It has not been looked at: the same again.
+        let overtaken = failure.status() == StatusCode::SERVER_INTERNAL_ERROR && sent.count < MAX_ATTEMPTS;
+        if overtaken && self.is_inviting(index) {
+            return self.request_prack(cx, index, sent.rack, sent.described, sent.extra, sent.count + 1);
+        }
         let offers = &mut self.legs[index].offers;
         if offers.exchange() != Exchange::Sent(Carrier::Prack) {
             return; // the INVITE's own end will tell

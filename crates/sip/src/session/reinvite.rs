@@ -96,11 +96,12 @@ impl Session {
         no_invite && !self.ended && leg.updates.sent.is_none() && leg.offers.is_idle()
     }
 
-    /// Whether an INVITE of ours, the first or a later one, is under way.
+    /// Whether an INVITE of ours, the first or a later one, is under way and still wanted.
     pub(super) fn is_inviting(&self, index: usize) -> bool {
-        match self.legs[index].state {
+        let leg = &self.legs[index];
+        match leg.state {
             LegState::Early => self.pending_invite().is_err(),
-            _ => matches!(self.legs[index].invite, Some(LaterInvite::Sent(_))),
+            _ => leg.is_up() && matches!(leg.invite, Some(LaterInvite::Sent(_))),
         }
     }
 

@@ -153,6 +153,41 @@ fn a_prack_for_nothing_gets_481() {
 }
 
 #[test]
+fn each_early_dialog_has_its_own_order() {
+    // RFC 3262 §4: another fork's numbers are another fork's. Its response is made of the first one's.
+    let mut world = World::new(Conditions::udp());
+    let caller = world.call("alice", "bob");
+    let called = world.is_called("bob");
+    world.at("bob", |agent| agent.ring_reliably(called, StatusCode::RINGING, Extra::new())).unwrap();
+    let response = world.net.expect("bob -> alice  180 INVITE").bytes;
+    let own = crate::world::header(&response, HeaderName::RSeq);
+    let tag = parse(&response).to_tag().unwrap().to_owned();
+    world.net.expect("bob -> alice  200 PRACK");
+    let fork = |rseq: u64, tag: &str, text: &[u8]| {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        text.replace(&format!("RSeq: {own}"), &format!("RSeq: {rseq}")).replace("tag=TAG", &format!("tag={tag}"))
+    };
+    let other = String::from_utf8(response.clone()).unwrap().replace(&format!("tag={tag}"), "tag=TAG");
+    world.send("bob", "alice", fork(7, "fork", other.as_bytes()).as_bytes());
+    let prack = parse(&world.net.expect("alice -> bob  PRACK").bytes);
+    assert_eq!((prack.to_tag(), RAck::of(&prack).unwrap().unwrap().rseq), (Some("fork"), 7));
+    // Out of order, and again: no PRACK, no word of it (RFC 3262 §4).
+    let before = world.net.count("alice -> bob  PRACK");
+    world.net.run_for(std::time::Duration::from_secs(1));
+    for rseq in [9, 7, 6] {
+        world.send("bob", "alice", fork(rseq, "fork", other.as_bytes()).as_bytes());
+    }
+    world.net.run_for(std::time::Duration::from_secs(1));
+    assert_eq!(world.net.count("alice -> bob  PRACK"), before);
+    assert_eq!(world.heard("alice").iter().filter(|event| *event == "Progress").count(), 2);
+    world.send("bob", "alice", fork(8, "fork", other.as_bytes()).as_bytes());
+    let prack = parse(&world.net.expect("alice -> bob  PRACK").bytes);
+    assert_eq!(RAck::of(&prack).unwrap().unwrap().rseq, 8);
+    world.at("alice", |agent| agent.cancel(caller)).unwrap();
+    world.settles();
+}
+
+#[test]
 fn a_2xx_waits_for_the_prack_of_an_answer() {
     // RFC 3262 §3, §5
     everywhere(|world| {

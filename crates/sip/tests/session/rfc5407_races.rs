@@ -81,7 +81,7 @@ fn section_3_1_3_an_early_bye_meets_the_200() {
     // Our own callers send CANCEL; the peer's BYE is forged.
     let mut world = exactly();
     let (caller, called) = world.ring_with_answer("alice", "bob");
-    let bye = world.from_alice("BYE", b"");
+    let bye = world.next_of_alice("BYE", b"");
     world.send("alice", "bob", &bye);
     world.at("bob", |agent| agent.accept(called, Extra::new())).unwrap();
     world.net.expect_all(["alice -> bob  BYE", "bob -> alice  200 INVITE"]);
@@ -95,7 +95,7 @@ fn section_3_1_3_an_early_bye_meets_the_200() {
 fn appendix_a_an_early_bye_ends_the_invite() {
     let mut world = exactly();
     world.ring_with_answer("alice", "bob");
-    let bye = world.from_alice("BYE", b"");
+    let bye = world.next_of_alice("BYE", b"");
     world.send("alice", "bob", &bye);
     world.net.expect_all(["bob -> alice  200 BYE", "bob -> alice  487 INVITE"]);
     world.hears("alice", "Failed");

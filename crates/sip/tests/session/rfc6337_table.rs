@@ -176,7 +176,7 @@ fn a_part_of_a_multipart_body_is_an_offer_too() {
 fn meets(prepare: impl Fn(&mut World) -> SessionId, forged: &str, status: &str) {
     let mut world = World::new(Conditions::udp());
     let caller = prepare(&mut world);
-    let request = world.from_alice(forged, OFFER);
+    let request = world.next_of_alice(forged, OFFER);
     world.net.pass_over();
     world.send("alice", "bob", &request);
     let refusal = world.net.expect(&format!("bob -> alice  {status} {forged}"));

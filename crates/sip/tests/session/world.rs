@@ -302,7 +302,7 @@ impl World {
     }
 
     /// A request with a body such as Alice's next one to Bob would be, made of what she has sent him last.
-    pub fn from_alice(&self, method: &str, body: &[u8]) -> Vec<u8> {
+    pub fn next_of_alice(&self, method: &str, body: &[u8]) -> Vec<u8> {
         let sent =
             ["BYE", "UPDATE", "PRACK", "ACK"].map(|name| self.net.last(&format!("alice -> bob  {name}")).cloned());
         let last = sent.into_iter().flatten().max_by_key(|seen| seen.at).expect("Alice has sent something in a dialog");
