@@ -13,9 +13,18 @@
 //!               Ended, Gone                                    Ended, Gone
 //! ```
 //!
-//! A [`Session`] is what the application sees as a call. A *leg* of it is one dialog: the INVITE usage of RFC 5057. An
+//! A session is what the application sees as a call. A *leg* of it is one dialog: the INVITE usage of RFC 5057. An
 //! INVITE of ours that forks has several early legs, of which one is accepted; further ones that answer get their ACK
 //! and a BYE. Each file below holds one verb, seen from both ends.
+//!
+//! ```text
+//!   who may offer now, what a body is, 491 or 500   offer.rs       RFC 6337, RFC 3264 §4
+//!   re-INVITE                                       reinvite.rs    RFC 3261 §14, RFC 6141
+//!   UPDATE                                          update.rs      RFC 3311
+//!   reliable responses, and their PRACKs            reliable.rs, prack.rs   RFC 3262
+//!   accept_offer, reject_offer, what nobody answers modify.rs
+//!   after a 491, after a 481                        glare.rs       RFC 3261 §14.1, RFC 5057
+//! ```
 
 mod ack;
 mod answer;

@@ -208,6 +208,7 @@ impl Session {
         if !matches || leg.updates.is_prack_waiting() {
             return drop(cx.respond(tx, StatusCode::CALL_DOES_NOT_EXIST, dialog, &Extra::new()));
         }
+        // Deviation: RFC 3262 §3 wants a 2xx to every PRACK that matches, which cannot refuse an offer (RFC 6337 §2.3).
         let role = match leg.offers.prack_received(is_described(request)) {
             Ok(role) => role,
             Err(conflict) => return cx.refuse_for_now(tx, dialog, conflict),
