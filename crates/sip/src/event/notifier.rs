@@ -158,7 +158,8 @@ impl Agent<'_> {
         let dialog = cx.shared.dialogs.insert(dialog, Owner::Subscription(id));
         cx.shared.servers.insert(tx, Owner::Subscription(id));
         let pace = cx.shared.config.notify_pause;
-        let notifier = Notifier::new(id, event.clone(), dialog, State::Requested(tx, wanted), pace);
+        let mut notifier = Notifier::new(id, event.clone(), dialog, State::Requested(tx, wanted), pace);
+        notifier.await_decision(&mut cx);
         subscriptions.insert(Subscription::Notifier(notifier));
         emit(&mut cx, id, SubscriptionEvent::Requested { event, request });
     }
@@ -199,6 +200,11 @@ impl Notifier {
             State::Requested(tx, wanted) => Ok((tx, wanted)),
             _ => Err(VerbError::WrongState),
         }
+    }
+
+    /// The application must decide before the subscriber gives up.
+    pub fn await_decision(&mut self, cx: &mut Context<'_>) {
+        self.expiry = Some(cx.arm(self.owner(), TimerKind::SubscriptionExpiry, cx.shared.config.offer_timeout));
     }
 
     /// It is active for `seconds`.
@@ -368,6 +374,12 @@ impl Notifier {
             TimerKind::NotifyPause => {
                 self.throttle = None;
                 self.next(cx);
+            }
+            TimerKind::SubscriptionExpiry if matches!(self.state, State::Requested(..)) => {
+                if let Ok((tx, _)) = self.requested() {
+                    cx.respond(tx, StatusCode::TEMPORARILY_UNAVAILABLE, Some(self.dialog), &Extra::new());
+                }
+                self.cut(cx, SubscriptionEnd::Expired);
             }
             TimerKind::SubscriptionExpiry if !matches!(self.state, State::Ending(_)) => {
                 emit(cx, self.id, SubscriptionEvent::Ended(SubscriptionEnd::Expired));

@@ -5,12 +5,12 @@
 //!
 //! | Package | Body | Module |
 //! |---|---|---|
-//! | `presence` | PIDF (RFC 3863) with RPID (RFC 4480) in the data model (RFC 4479) | [`presence`] |
-//! | `presence.winfo` and others | watcherinfo (RFC 3858) | [`watcher`] |
-//! | `reg` | reginfo (RFC 3680) with GRUUs (RFC 5628) | [`reg`] |
-//! | `dialog` | dialog-info (RFC 4235) with shared appearances (RFC 7463) | [`dialog`] |
-//! | `conference` | conference-info (RFC 4575) | [`conference`] |
-//! | `message-summary` | simple-message-summary (RFC 3842) | [`message_summary`] |
+//! | `presence` | PIDF (RFC 3863) with RPID (RFC 4480) in the data model (RFC 4479) | `presence` |
+//! | `presence.winfo` and others | watcherinfo (RFC 3858) | `watcher` |
+//! | `reg` | reginfo (RFC 3680) with GRUUs (RFC 5628) | `reg` |
+//! | `dialog` | dialog-info (RFC 4235) with shared appearances (RFC 7463) | `dialog` |
+//! | `conference` | conference-info (RFC 4575) | `conference` |
+//! | `message-summary` | simple-message-summary (RFC 3842) | `message_summary` |
 //! | `refer` | `message/sipfrag` (RFC 3515) | not here |
 //!
 //! ```text

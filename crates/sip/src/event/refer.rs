@@ -148,7 +148,9 @@ impl Agent<'_> {
         cx.shared.servers.insert(tx, owner);
         let seq = request.cseq().map_or(0, |cseq| cseq.number);
         let event = header::Event { id: Some(seq.to_string()), ..header::Event::new("refer") };
-        subscriptions.insert(Subscription::Notifier(Notifier::requested_by(id, event, dialog, tx, 0)));
+        let mut notifier = Notifier::requested_by(id, event, dialog, tx, 0);
+        notifier.await_decision(&mut cx);
+        subscriptions.insert(Subscription::Notifier(notifier));
         emit(&mut cx, id, SubscriptionEvent::Referred { leg, refer_to, request });
     }
 }

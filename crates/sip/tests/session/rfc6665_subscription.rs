@@ -184,3 +184,14 @@ fn a_notification_out_of_nowhere_is_refused() {
     assert!(world.at("alice", |agent| agent.unsubscribe(alice)).is_err());
     world.settles();
 }
+
+#[test]
+fn a_subscription_that_the_application_never_decides_is_refused() {
+    let mut world = World::new(crate::world::Conditions::udp());
+    subscribe(&mut world, "presence", 600);
+    let (_, SubscriptionEvent::Requested { .. }) = hears(&mut world, "bob") else { panic!("{}", world.net) };
+    let SubscriptionEnd::Refused(failure) = ended(&mut world, "alice") else { panic!("{}", world.net) };
+    assert_eq!(failure.status(), StatusCode::TEMPORARILY_UNAVAILABLE);
+    assert!(matches!(ended(&mut world, "bob"), SubscriptionEnd::Expired));
+    world.settles();
+}
