@@ -170,9 +170,11 @@ impl Session {
         if known.is_some() {
             return known;
         }
-        // RFC 3261 §12.1: a provisional response without a tag opens no dialog.
+        // RFC 3261 §12.1: a provisional response without a tag opens no dialog. Those that answer get more room, to be
+        // acknowledged and hung up.
         let is_final = response.status().is_some_and(StatusCode::is_final);
-        if (tag.is_empty() || self.legs.len() >= cx.shared.config.max_forks) && !is_final {
+        let room = cx.shared.config.max_forks * if is_final { 4 } else { 1 };
+        if (tag.is_empty() && !is_final) || self.legs.len() >= room {
             return None;
         }
         let dialog = cx.shared.dialogs.get(calling.half)?.fork(response).ok()?;

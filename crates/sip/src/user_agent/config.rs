@@ -20,7 +20,8 @@ pub struct UserAgentConfig {
     pub more_methods: Vec<Method>,
     /// Most sessions at once. Default 10,000. Beyond it, 486 to who calls; our own calls fail at once.
     pub max_sessions: usize,
-    /// Most early dialogs that one INVITE of ours may open. Default 16; further ones are ignored until they answer.
+    /// Most early dialogs that one INVITE of ours may open. Default 16. Further ones are ignored until they answer, and beyond
+    /// four times as many also then.
     pub max_forks: usize,
     /// Info Packages that the application understands; INFO of others gets a 469 (RFC 6086 §4.2.2). Default none.
     pub info_packages: Vec<Arc<str>>,

@@ -2,6 +2,7 @@
 
 mod disorder;
 mod random_changes;
+mod rfc3261_13_forking;
 mod rfc3261_14_reinvite;
 mod rfc3261_22_authentication;
 mod rfc3262_prack;

@@ -357,6 +357,11 @@ impl World {
         self.net.restart(self.people[name].host, agent);
     }
 
+    /// How many dialogs one of them holds.
+    pub fn dialogs(&self, name: &str) -> usize {
+        self.net.machine(self.people[name].host).counts().dialogs
+    }
+
     /// Nothing is left: no dialog, session, timer or transaction anywhere.
     #[track_caller]
     pub fn settles(&mut self) {
