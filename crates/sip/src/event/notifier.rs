@@ -8,7 +8,7 @@ use farspeak_sansio::{Flow, Instant};
 use super::subscription::{Subscription, SubscriptionEnd, SubscriptionEvent, SubscriptionId, emit};
 use crate::dialog::{Dialog, DialogKey};
 use crate::endpoint::{ClientTx, ServerTx};
-use crate::header::{self, SubscriptionReason, SubscriptionState};
+use crate::header::{self, Rate, SubscriptionReason, SubscriptionState};
 use crate::message::{HeaderName, Message, Method, StatusCode};
 use crate::session::{Done, VerbError};
 use crate::user_agent::{Agent, Context, Extra, Owner, Timer, TimerKind};
@@ -32,6 +32,11 @@ pub(crate) struct Notifier {
     /// Shortest time between two (RFC 6446 §4: `max-rate`, and our own bound).
     pause: Duration,
     throttle: Option<u64>,
+    /// Longest time between two (RFC 6446 §6: `min-rate`).
+    silence: Option<Duration>,
+    reminder: Option<u64>,
+    /// The last SUBSCRIBE, for the reminder.
+    request: Option<Arc<Message>>,
 }
 
 /// A NOTIFY that waits for its response.
@@ -168,6 +173,7 @@ impl Agent<'_> {
 impl Notifier {
     fn new(id: SubscriptionId, event: header::Event, dialog: DialogKey, state: State, pace: Duration) -> Self {
         let pause = pause(&event).max(pace);
+        let silence = rate(&event, Rate::MIN).map(|silence| silence.max(pause));
         Self {
             id,
             event,
@@ -180,6 +186,9 @@ impl Notifier {
             last: None,
             pause,
             throttle: None,
+            silence,
+            reminder: None,
+            request: None,
         }
     }
 
@@ -237,6 +246,7 @@ impl Notifier {
         let armed = match timer.kind {
             TimerKind::SubscriptionExpiry => self.expiry,
             TimerKind::NotifyPause => self.throttle,
+            TimerKind::NotifyReminder => self.reminder,
             _ => None,
         };
         self.state != State::Terminated && armed == Some(timer.serial)
@@ -275,6 +285,7 @@ impl Notifier {
 
     /// Asks the application for the complete state. The last one ends the subscription whether or not it comes.
     fn owe_state(&mut self, cx: &mut Context<'_>, request: &Arc<Message>, last: bool) {
+        self.request = self.silence.map(|_| Arc::clone(request));
         emit(cx, self.id, SubscriptionEvent::StateOwed { request: Arc::clone(request), last });
         if last {
             self.state = State::Ending(SubscriptionState::terminated(SubscriptionReason::Timeout));
@@ -325,6 +336,7 @@ impl Notifier {
             .header(HeaderName::SubscriptionState, state.to_string());
         self.last = Some(cx.now);
         self.throttle = None;
+        self.reminder = self.silence.map(|silence| cx.arm(self.owner(), TimerKind::NotifyReminder, silence));
         let last = matches!(self.state, State::Ending(_));
         let tx = cx.request(self.owner(), self.dialog, Method::Notify, Arc::new(extra));
         self.in_flight = tx.map(|tx| InFlight { tx, extra: content, last });
@@ -375,6 +387,12 @@ impl Notifier {
                 self.throttle = None;
                 self.next(cx);
             }
+            TimerKind::NotifyReminder if matches!(self.state, State::Pending | State::Active) => {
+                self.reminder = None;
+                if let Some(request) = self.request.clone() {
+                    self.owe_state(cx, &request, false);
+                }
+            }
             TimerKind::SubscriptionExpiry if matches!(self.state, State::Requested(..)) => {
                 if let Ok((tx, _)) = self.requested() {
                     cx.respond(tx, StatusCode::TEMPORARILY_UNAVAILABLE, Some(self.dialog), &Extra::new());
@@ -415,16 +433,14 @@ fn retry_after(response: &Message) -> Option<u32> {
     digits.parse().ok().filter(|seconds| *seconds <= 60)
 }
 
-/// The pause that the subscriber asks for by `max-rate`, in notifications per second (RFC 6446 §5.1).
+/// The pause that the subscriber asks for by `max-rate` (RFC 6446 §5.1).
 fn pause(event: &header::Event) -> Duration {
-    let rate = event.params.value("max-rate").and_then(|text| text.parse::<f64>().ok());
-    match rate {
-        Some(rate) if rate.is_finite() && rate > 0.0 => {
-            Duration::try_from_secs_f64(1.0 / rate).unwrap_or(LONGEST_PAUSE)
-        }
-        _ => Duration::ZERO,
-    }
-    .min(LONGEST_PAUSE)
+    rate(event, Rate::MAX).unwrap_or_default()
+}
+
+/// The time between two notifications at a rate of the Event's parameters.
+fn rate(event: &header::Event, name: &str) -> Option<Duration> {
+    Rate::of(&event.params, name)?.interval().map(|interval| interval.min(LONGEST_PAUSE))
 }
 
 /// Nobody is kept waiting longer than this between two notifications.

@@ -33,6 +33,8 @@ pub(crate) enum TimerKind {
     SubscriptionExpiry,
     /// The next NOTIFY may leave.
     NotifyPause,
+    /// A subscriber has heard nothing for as long as it wants to (RFC 6446 §6).
+    NotifyReminder,
     /// A flow wants its next REGISTER.
     Register,
     /// A registered flow wants a keep-alive.

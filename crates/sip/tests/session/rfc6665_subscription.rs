@@ -195,3 +195,24 @@ fn a_subscription_that_the_application_never_decides_is_refused() {
     assert!(matches!(ended(&mut world, "bob"), SubscriptionEnd::Expired));
     world.settles();
 }
+
+#[test]
+fn a_subscriber_that_wants_to_hear_something_is_told_at_that_rate_and_no_faster_than_it_wants() {
+    // RFC 6446 §5, §6
+    let mut world = World::new(crate::world::Conditions::udp());
+    let opening = world.opening("alice", "bob");
+    let event = header::Event::parse("presence;max-rate=0.1;min-rate=0.05").unwrap();
+    let wanted = Subscribe { opening, event, expires: 600, extra: Extra::new() };
+    let alice = world.at("alice", |agent| agent.subscribe(wanted)).unwrap();
+    let bob = accepted(&mut world, false);
+    notified(&mut world);
+    let start = world.net.now();
+    state_owed(&mut world);
+    notified(&mut world);
+    assert_eq!((world.net.now() - start).as_secs(), 20);
+    world.at("bob", |agent| agent.notify(bob, body("news"))).unwrap();
+    notified(&mut world);
+    assert_eq!((world.net.now() - start).as_secs(), 30);
+    world.at("alice", |agent| agent.unsubscribe(alice)).unwrap();
+    world.settles();
+}
