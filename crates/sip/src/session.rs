@@ -275,10 +275,11 @@ impl Session {
 }
 
 impl Agent<'_> {
-    /// The dialog that a leg runs in.
-    pub(crate) fn dialog_of_leg(&self, leg: LegId) -> Option<DialogKey> {
-        let session = self.core.sessions.get(leg.session.0)?;
-        session.legs.get(session.leg_at(leg)?).map(|leg| leg.dialog)
+    /// The dialog of a leg, for a new request in it: none may follow a BYE (RFC 3261 §15.1.1, §15.1.2).
+    pub(crate) fn dialog_for_request(&self, leg: LegId) -> Result<DialogKey, VerbError> {
+        let session = self.core.sessions.get(leg.session.0).ok_or(VerbError::Gone)?;
+        let index = session.leg_at(leg).ok_or(VerbError::Gone)?;
+        if session.is_alive(index) { Ok(session.legs[index].dialog) } else { Err(VerbError::WrongState) }
     }
 
     /// Whether the session of a dialog has ended, though the dialog is still known (RFC 5407 §3.2, the Mortal state).

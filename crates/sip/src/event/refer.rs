@@ -31,7 +31,7 @@ impl Agent<'_> {
         subscribe: bool,
         extra: Extra,
     ) -> Result<SubscriptionId, VerbError> {
-        let dialog = self.dialog_of_leg(leg.into()).ok_or(VerbError::WrongState)?;
+        let dialog = self.dialog_for_request(leg.into())?;
         let owner = Owner::Subscription(SubscriptionId(self.core.subscriptions.next_key()));
         self.core.shared.dialogs.share(dialog, owner);
         self.send_refer(dialog, None, to, subscribe, extra)

@@ -110,7 +110,7 @@ impl Session {
         let changed = described && attempt.completed != leg.offers.completed();
         attempt.count += 1;
         let may = match attempt.method {
-            Method::Update => self.may_update(index, described),
+            Method::Update => self.may_update(cx, index, described),
             _ => self.may_reinvite(index),
         };
         if changed || (!may && attempt.count >= MAX_ATTEMPTS) {

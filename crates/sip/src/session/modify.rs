@@ -149,5 +149,9 @@ impl Session {
             Some(LaterInvite::OwesAck { seq }) => self.send_ack(cx, index, seq, &Extra::new()),
             Some(LaterInvite::AwaitingAck(_)) | None => {}
         }
+        // RFC 3261 §13.2.2.4: the 2xx gets its ACK, also if the answer that it should have had is of no use any more.
+        if let LegState::OwesAck { seq } = self.legs[index].state {
+            self.send_ack(cx, index, seq, &Extra::new());
+        }
     }
 }

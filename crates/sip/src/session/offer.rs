@@ -301,9 +301,10 @@ impl Offers {
         self.answered();
     }
 
-    /// An UPDATE or PRACK with an offer was refused, whoever sent it: nothing has changed (RFC 3311 §5.3).
-    pub fn refused(&mut self, carrier: Carrier) {
-        if matches!(self.exchange, Exchange::Sent(at) | Exchange::Received(at) if at == carrier) {
+    /// The offer of an UPDATE or PRACK was refused: nothing has changed (RFC 3311 §5.3). Another one, in the other
+    /// direction or by another request, stays.
+    pub fn refused(&mut self, exchange: Exchange) {
+        if self.exchange == exchange {
             self.exchange = Exchange::Stable;
         }
     }
@@ -317,8 +318,11 @@ impl Offers {
     /// The INVITE brings no further offer or answer, but for the ACK of a 2xx with an offer.
     fn invite_over(&mut self) {
         self.offerless = None;
-        self.refused(Carrier::Invite);
-        self.refused(Carrier::Reliable);
+        if let Exchange::Sent(Carrier::Invite | Carrier::Reliable)
+        | Exchange::Received(Carrier::Invite | Carrier::Reliable) = self.exchange
+        {
+            self.exchange = Exchange::Stable;
+        }
     }
 
     fn response_to(&mut self, carrier: Carrier, described: bool) -> Role {

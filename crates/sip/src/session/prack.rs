@@ -59,9 +59,9 @@ impl Pracks {
         self.owed.as_ref().map(|owed| owed.timer)
     }
 
-    /// Whether a PRACK that has to do with an offer is without its answer.
+    /// Whether a PRACK that has to do with an offer is still to leave, or without its response.
     pub fn is_description_open(&self) -> bool {
-        self.sent.iter().any(|sent| sent.described)
+        self.owed.is_some() || self.sent.iter().any(|sent| sent.described)
     }
 
     /// The INVITE has its final response.
@@ -197,7 +197,7 @@ impl Session {
         if offers.exchange() != Exchange::Sent(Carrier::Prack) {
             return; // the INVITE's own end will tell
         }
-        offers.refused(Carrier::Prack);
+        offers.refused(Exchange::Sent(Carrier::Prack));
         let status = failure.status();
         if !matches!(status, StatusCode::CALL_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT) && self.is_inviting(index) {
             self.send_prack(cx, index, sent.rack, true, Extra::new());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::description::{describes, is_described};
 use super::glare::Attempt;
-use super::offer::{Carrier, Conflict, Role};
-use super::{Done, LegId, LegState, Session, VerbError};
+use super::offer::{Carrier, Conflict, Exchange, Role};
+use super::{Done, LegId, LegState, Opening, Session, VerbError};
 use crate::dialog::DialogKey;
 use crate::endpoint::{ClientTx, ServerTx};
 use crate::message::{HeaderName, Message, Method, StatusCode};
@@ -56,7 +56,7 @@ impl Agent<'_> {
         let leg = leg.into();
         self.with_session(leg.session, |session, cx| {
             let index = session.leg_at(leg).ok_or(VerbError::Gone)?;
-            if session.legs[index].backoff.is_some() || !session.may_update(index, describes(&extra)) {
+            if session.legs[index].backoff.is_some() || !session.may_update(cx, index, describes(&extra)) {
                 return Err(VerbError::WrongState);
             }
             let attempt = session.first_attempt(index, Method::Update, Arc::new(extra));
@@ -67,11 +67,21 @@ impl Agent<'_> {
 
 impl Session {
     /// RFC 3311 §5.1 and what RFC 6337 §4.3 makes of it: UAC-UU, UAC-IU.
-    pub(super) fn may_update(&self, index: usize, described: bool) -> bool {
+    pub(super) fn may_update(&self, cx: &Context<'_>, index: usize, described: bool) -> bool {
         let leg = &self.legs[index];
         let alive = leg.is_up() || matches!(leg.state, LegState::Early);
         let quiet = leg.offers.is_idle() && !leg.reliable.is_description_open() && !leg.pracks.is_description_open();
-        alive && !self.ended && leg.updates.sent.is_none() && (!described || quiet)
+        alive && !self.ended && leg.updates.sent.is_none() && (!described || quiet) && self.is_known_to_peer(cx, index)
+    }
+
+    /// Whether the peer can match a request in the dialog. Who was called knows that only from a PRACK, another request,
+    /// or the ACK: until then it may be that no response has come through, and the request would get a 481.
+    fn is_known_to_peer(&self, cx: &Context<'_>, index: usize) -> bool {
+        let Opening::Called(called) = &self.opening else { return true };
+        let leg = &self.legs[index];
+        let first = called.request.cseq().map_or(0, |cseq| cseq.number);
+        let last = cx.shared.dialogs.get(leg.dialog).and_then(|dialog| dialog.remote_seq());
+        matches!(leg.state, LegState::Confirmed) || last.is_some_and(|last| last > first)
     }
 
     pub(super) fn send_update(&mut self, cx: &mut Context<'_>, index: usize, attempt: Attempt) -> Done {
@@ -105,7 +115,7 @@ impl Session {
     /// An UPDATE of ours failed: the session is as it was (RFC 3311 §5.3).
     pub(super) fn update_failed(&mut self, cx: &mut Context<'_>, tx: ClientTx, failure: Failure) {
         let Some((index, sent)) = self.take_update(tx) else { return };
-        self.legs[index].offers.refused(Carrier::Update);
+        self.legs[index].offers.refused(Exchange::Sent(Carrier::Update));
         self.modify_failed(cx, index, sent.attempt, failure, false);
     }
 
@@ -177,7 +187,7 @@ impl Session {
     ) -> Done {
         let waiting = self.legs[index].updates.received.take().ok_or(VerbError::WrongState)?;
         let carrier = if waiting.is_prack { Carrier::Prack } else { Carrier::Update };
-        self.legs[index].offers.refused(carrier);
+        self.legs[index].offers.refused(Exchange::Received(carrier));
         cx.respond(waiting.tx, status, Some(self.legs[index].dialog), extra);
         if waiting.is_prack {
             self.prack_answered(cx, index, false);

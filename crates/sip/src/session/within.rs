@@ -18,7 +18,7 @@ impl Agent<'_> {
             return Err(VerbError::WrongState);
         }
         let leg = leg.into();
-        let dialog = self.dialog_of_leg(leg).ok_or(VerbError::Gone)?;
+        let dialog = self.dialog_for_request(leg)?;
         let (_, mut cx) = self.split();
         let tx = cx.request(Owner::Session(leg.session), dialog, method, Arc::new(extra)).ok_or(VerbError::Gone)?;
         Ok(RequestId::new(tx))

@@ -132,3 +132,13 @@ fn a_failed_invite_takes_its_offer_along_but_not_an_updates() {
         assert_eq!(offers.completed(), 0);
     }
 }
+
+#[test]
+fn a_refused_update_of_ours_leaves_the_offer_in_the_peers() {
+    let mut offers = Offers::default();
+    offers.update_received(true).unwrap();
+    offers.refused(Exchange::Sent(Carrier::Update));
+    assert_eq!(offers.exchange(), Exchange::Received(Carrier::Update), "ours had no offer");
+    offers.refused(Exchange::Received(Carrier::Update));
+    assert!(offers.is_idle());
+}
