@@ -86,6 +86,15 @@ impl<K: TimerKey> TimerTable<K> {
         }
     }
 
+    /// Takes out all outdated timers, wherever they stand: for owners whose timers are armed anew before they fire. Takes
+    /// time in proportion to the table's length.
+    pub fn sweep(&mut self, outdated: impl Fn(&K) -> bool) {
+        for (_, queue) in &mut self.fixed {
+            queue.retain(|(_, key)| !outdated(key));
+        }
+        self.rest.retain(|Reverse(entry)| !outdated(&entry.key));
+    }
+
     /// How many timers are armed, outdated ones included.
     pub fn len(&self) -> usize {
         self.rest.len() + self.fixed.iter().map(|(_, queue)| queue.len()).sum::<usize>()
@@ -161,6 +170,8 @@ mod tests {
         timers.arm(Instant::ZERO, Duration::from_millis(3), 'a');
         timers.prune(|key| *key == 'a');
         assert_eq!((timers.len(), timers.next()), (2, Some(Instant::ZERO + T1)));
+        timers.sweep(|key| *key == 'c');
+        assert_eq!(timers.len(), 1);
         timers.prune(|_| true);
         assert!(timers.is_empty());
     }

@@ -164,6 +164,7 @@ impl Core {
                 servers: HashMap::new(),
                 timers: TimerTable::new(&[]),
                 timer_serial: 0,
+                sweep_at: SWEEP_AT,
                 events: VecDeque::new(),
             },
         }
@@ -272,17 +273,26 @@ impl Agent<'_> {
         self.forget_outdated_timers();
     }
 
-    /// Drops timers at the front whose reason has gone, so that they wake nobody.
+    /// Drops timers at the front whose reason has gone, so that they wake nobody; and all such timers whenever there are
+    /// twice as many as were wanted the last time, for a peer's requests arm new ones long before the old ones are due.
     fn forget_outdated_timers(&mut self) {
         let Core { sessions, subscriptions, registrations, shared } = &mut *self.core;
-        shared.timers.prune(|timer| match timer.owner {
+        let outdated = |timer: &Timer| match timer.owner {
             Owner::Session(id) => sessions.get(id.0).is_none_or(|session| !session.wants(timer)),
             Owner::Subscription(id) => subscriptions.get(id.0).is_none_or(|subscription| !subscription.wants(timer)),
             Owner::Registration(id) => registrations.get(id.0).is_none_or(|registration| !registration.wants(timer)),
             Owner::Outside => true,
-        });
+        };
+        shared.timers.prune(outdated);
+        if shared.timers.len() > shared.sweep_at {
+            shared.timers.sweep(outdated);
+            shared.sweep_at = SWEEP_AT.max(2 * shared.timers.len());
+        }
     }
 }
+
+/// As long as there are fewer timers, outdated ones stay until they come to the front.
+const SWEEP_AT: usize = 256;
 
 /// Shows how much there is, not what.
 impl fmt::Debug for Core {

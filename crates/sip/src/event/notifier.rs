@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant};
 
-use super::subscription::{Subscription, SubscriptionEnd, SubscriptionEvent, SubscriptionId, emit};
+use super::subscription::{Subscription, SubscriptionEnd, SubscriptionEvent, SubscriptionId, emit, ends_subscription};
 use crate::dialog::{Dialog, DialogKey};
 use crate::endpoint::{ClientTx, ServerTx};
 use crate::header::{self, Rate, SubscriptionReason, SubscriptionState};
@@ -29,6 +29,8 @@ pub(crate) struct Notifier {
     waiting: Option<Extra>,
     /// When the last NOTIFY left.
     last: Option<Instant>,
+    /// How often in a row the subscriber has put a NOTIFY off.
+    refusals: u32,
     /// Shortest time between two (RFC 6446 §4: `max-rate`, and our own bound).
     pause: Duration,
     throttle: Option<u64>,
@@ -184,6 +186,7 @@ impl Notifier {
             in_flight: None,
             waiting: None,
             last: None,
+            refusals: 0,
             pause,
             throttle: None,
             silence,
@@ -345,17 +348,21 @@ impl Notifier {
         }
     }
 
-    /// RFC 6665 §4.2.2: a NOTIFY that the subscriber does not know, or does not answer, ends the subscription.
+    /// RFC 6665 §4.2.2: a NOTIFY that the subscriber does not know, or does not answer, or puts off again and again, ends
+    /// the subscription.
     pub fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, response: &Message) {
         let Some(status) = response.status().filter(|status| status.is_final()) else { return };
         let Some(sent) = self.in_flight.take_if(|sent| sent.tx == tx) else { return };
         if status.is_success() {
+            self.refusals = 0;
             if sent.last {
                 self.state = State::Terminated;
             }
             return self.next(cx);
         }
-        let Some(seconds) = retry_after(response) else { return self.lost(cx) };
+        self.refusals += 1;
+        let put_off = retry_after(response).filter(|_| !ends_subscription(status) && self.refusals <= MAX_REFUSALS);
+        let Some(seconds) = put_off else { return self.lost(cx) };
         // What could not be taken now is said again, unless there is newer state by then.
         self.waiting.get_or_insert(sent.extra);
         self.throttle = Some(cx.arm(self.owner(), TimerKind::NotifyPause, Duration::from_secs(seconds.into())));
@@ -442,6 +449,9 @@ fn pause(event: &header::Event) -> Duration {
 fn rate(event: &header::Event, name: &str) -> Option<Duration> {
     Rate::of(&event.params, name)?.interval().map(|interval| interval.min(LONGEST_PAUSE))
 }
+
+/// Most times in a row that a subscriber may put a NOTIFY off by a Retry-After.
+const MAX_REFUSALS: u32 = 4;
 
 /// Nobody is kept waiting longer than this between two notifications.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);

@@ -16,7 +16,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::subscription::{Subscription, SubscriptionEnd, SubscriptionEvent, SubscriptionId, emit};
+use farspeak_sansio::Instant;
+
+use super::subscription::{Subscription, SubscriptionEnd, SubscriptionEvent, SubscriptionId, emit, ends_subscription};
 use crate::dialog::{Dialog, DialogKey, Opening};
 use crate::endpoint::{ClientTx, ServerTx};
 use crate::header::{self, ReferSub, SubscriptionState, SubscriptionStatus};
@@ -63,6 +65,12 @@ pub(crate) struct Subscriber {
     request: Option<ClientTx>,
     /// Whether it is our wish that it ends.
     leaving: bool,
+    /// Whether a 423 has raised what we ask for: a second one in a row is a refusal.
+    raised: bool,
+    /// Until when other forks of the first SUBSCRIBE may answer (RFC 6665 §4.1.2.4).
+    forks_until: Instant,
+    /// How many have.
+    forks: usize,
     /// Timer N.
     notify_wait: Option<u64>,
     refresh: Option<u64>,
@@ -85,6 +93,7 @@ impl Agent<'_> {
             leaving: subscribe.expires == 0,
             extra: subscribe.extra,
             half: Some(half),
+            forks_until: cx.now + cx.shared.sip_timers.patience(),
             ..Subscriber::new(id, subscribe.event, half)
         };
         subscriber.send(&mut cx);
@@ -117,6 +126,11 @@ impl Agent<'_> {
             if !subscriber.takes(&event) {
                 continue;
             }
+            // Looked at before anything is made of it, or what was made would wait for ever.
+            if !matches!(SubscriptionState::of(request), Ok(Some(_))) {
+                cx.refuse(tx, StatusCode::BAD_REQUEST);
+                return true;
+            }
             let Some(Ok(dialog)) = cx.shared.dialogs.get(half).map(|half| half.fork_by_request(request)) else {
                 cx.refuse(tx, StatusCode::BAD_REQUEST);
                 return true;
@@ -128,11 +142,13 @@ impl Agent<'_> {
                 self.settle_subscription(id);
                 return true;
             }
-            // RFC 6665 §4.4.1: a fork that the package or the bound does not allow gets a 481.
-            if full || subscriber.leaving || !forks(&subscriber.event) {
+            // RFC 6665 §4.1.2.4, §4.4.1: a fork that comes late, or that the package or the bounds do not allow, gets a 481.
+            let late = cx.now >= subscriber.forks_until || subscriber.forks >= cx.shared.config.max_forks;
+            if full || late || subscriber.leaving || !forks(&subscriber.event) {
                 cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
                 return true;
             }
+            subscriber.forks += 1;
             let dialog = cx.shared.dialogs.insert(dialog, Owner::Subscription(next));
             let mut fork = Subscriber {
                 expires: subscriber.expires,
@@ -161,6 +177,9 @@ impl Subscriber {
             extra: Extra::new(),
             request: None,
             leaving: false,
+            raised: false,
+            forks_until: Instant::ZERO,
+            forks: 0,
             notify_wait: None,
             refresh: None,
             expiry: None,
@@ -253,6 +272,7 @@ impl Subscriber {
             return;
         }
         if status.is_success() {
+            self.raised = false;
             if pending.method == Method::Refer {
                 return self.referred(cx, response);
             }
@@ -266,6 +286,7 @@ impl Subscriber {
         if status == StatusCode::INTERVAL_TOO_BRIEF
             && let Ok(Some(least)) = response.min_expires()
             && least > self.expires
+            && !std::mem::replace(&mut self.raised, true)
         {
             self.expires = least;
             return self.send(cx);
@@ -291,7 +312,7 @@ impl Subscriber {
     /// A SUBSCRIBE failed. A refresh that did leaves the subscription as it was until it expires, unless the notifier no
     /// longer knows it (RFC 6665 §4.1.2.2, RFC 5057 §5.1).
     fn refused(&mut self, cx: &mut Context<'_>, failure: Failure) {
-        let lost = matches!(failure.status(), StatusCode::CALL_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT);
+        let lost = ends_subscription(failure.status()) || failure.status() == StatusCode::REQUEST_TIMEOUT;
         let established = matches!(self.state, State::Pending | State::Active);
         if self.state != State::Terminated && (!established || lost || self.leaving || self.expiry.is_none()) {
             self.end(cx, SubscriptionEnd::Refused(failure));
@@ -309,24 +330,28 @@ impl Subscriber {
             let _ = dialog.confirm(None);
         }
         cx.respond(tx, StatusCode::OK, Some(dialog), &Extra::new());
-        self.notify_wait = None;
         emit(cx, self.id, SubscriptionEvent::Notified { state: state.clone(), request: Arc::clone(request) });
         match state.state {
             SubscriptionStatus::Terminated => return self.end(cx, SubscriptionEnd::Terminated(state)),
             SubscriptionStatus::Pending => self.state = State::Pending,
             SubscriptionStatus::Active | SubscriptionStatus::Other(_) => self.state = State::Active,
         }
-        if let Some(expires) = state.expires {
-            self.lasts(cx, expires);
+        if self.leaving {
+            return; // not the last one: Timer N ends it if that does not come
         }
-        if self.leaving && self.request.is_none() && self.expiry.is_none() {
-            // A poll whose notifier keeps it open by mistake: nobody refreshes it.
-            self.end(cx, SubscriptionEnd::Local);
+        self.notify_wait = None;
+        match state.expires {
+            Some(expires) => self.lasts(cx, expires),
+            // It ought to say (RFC 6665 §4.1.3): nothing lasts for ever.
+            None if self.expiry.is_none() => self.lasts(cx, u32::MAX),
+            None => {}
         }
     }
 
-    /// It ends in `seconds` unless it is refreshed before.
+    /// It ends in `seconds` unless it is refreshed before; never later than asked for (RFC 6665 §4.1.2.1).
     fn lasts(&mut self, cx: &mut Context<'_>, seconds: u32) {
+        let most = if self.expires > 0 { self.expires } else { LONGEST_IMPLIED };
+        let seconds = seconds.min(most);
         let whole = Duration::from_secs(seconds.into());
         self.expiry = Some(cx.arm(self.owner(), TimerKind::SubscriptionExpiry, whole));
         // An implied subscription is the notifier's to keep (RFC 3515 §2.4.7).
@@ -356,6 +381,9 @@ impl Subscriber {
         }
     }
 }
+
+/// Longest life of a subscription that a REFER implies, in seconds: a day. The receiver says how long (RFC 3515 §2.4.7).
+const LONGEST_IMPLIED: u32 = 86_400;
 
 /// When to refresh what lasts so long: early enough for a lost SUBSCRIBE to be repeated for 32 s, if that leaves half.
 pub(crate) fn refresh_after(whole: Duration) -> Duration {

@@ -8,7 +8,7 @@ use super::subscriber::Subscriber;
 use crate::dialog::DialogKey;
 use crate::endpoint::{ClientTx, ServerTx};
 use crate::header::{self, ReferTo, SubscriptionState};
-use crate::message::Message;
+use crate::message::{Message, StatusCode};
 use crate::session::LegId;
 use crate::slab::Key;
 use crate::user_agent::{Agent, Context, Event, Failure, Owner, Pending, Timer};
@@ -182,6 +182,11 @@ impl fmt::Debug for SubscriptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "subscription {:?}", self.0)
     }
+}
+
+/// Whether a final response to SUBSCRIBE or NOTIFY means that there is no subscription (RFC 6665 §4.1.2.2, §4.2.2).
+pub(super) fn ends_subscription(status: StatusCode) -> bool {
+    matches!(status.code(), 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604)
 }
 
 /// Tells the application.

@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub servers: HashMap<ServerTx, Owner>,
     pub timers: TimerTable<Timer>,
     pub timer_serial: u64,
+    /// At how many timers the outdated ones are looked for.
+    pub sweep_at: usize,
     pub events: VecDeque<Event>,
 }
 

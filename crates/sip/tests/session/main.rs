@@ -1,6 +1,7 @@
 //! Sessions between user agents in virtual time: each file is named after the source of its flows.
 
 mod disorder;
+mod hostile_events;
 mod model_findings;
 mod random_changes;
 mod rfc3261_13_forking;

@@ -13,7 +13,7 @@ use farspeak_sip::endpoint::EndpointConfig;
 use farspeak_sip::header::{SubscriptionReason, SubscriptionState};
 use farspeak_sip::message::{HeaderName, Limits, Message, Method, StatusCode};
 use farspeak_sip::session::{Invite, SessionId};
-use farspeak_sip::user_agent::{Agent, Body, Event, Extra, UserAgent, UserAgentConfig};
+use farspeak_sip::user_agent::{Agent, Body, Counts, Event, Extra, UserAgent, UserAgentConfig};
 
 use crate::disorder::{through_resets, through_swaps};
 
@@ -355,6 +355,17 @@ impl World {
         let agent =
             UserAgent::new(UserAgentConfig::default(), EndpointConfig::default(), Box::new(SplitMix64::new(77)));
         self.net.restart(self.people[name].host, agent);
+    }
+
+    /// How much one of them holds.
+    pub fn counts(&self, name: &str) -> Counts {
+        self.net.machine(self.people[name].host).counts()
+    }
+
+    /// Changes what one of them sends; `None` lets it pass.
+    pub fn intercept(&mut self, name: &str, take: impl FnMut(&[u8]) -> Option<(Flow, Vec<u8>)> + 'static) {
+        let host = self.people[name].host;
+        self.net.intercept(host, take);
     }
 
     /// How many dialogs one of them holds.
