@@ -16,6 +16,7 @@ mod node;
 mod offer_answer;
 mod packages;
 mod sdp;
+mod session;
 mod transaction;
 mod uri;
 
@@ -36,6 +37,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("server_invite", transaction::server_invite),
     ("server_non_invite", transaction::server_non_invite),
     ("endpoint", transaction::endpoint),
+    ("session", session::fuzz),
     ("node", node::fuzz),
     ("packages", packages::fuzz),
     ("sdp", sdp::fuzz),

@@ -76,7 +76,7 @@ class Farspeak(Server):
         self.data = os.path.join(self.folder, "data")
         self.configuration = os.path.join(self.folder, "farspeak.toml")
         self.ca = os.path.join(self.folder, "ca.pem")
-        self.binary = os.environ.get("FARSPEAK_BINARY") or self._built()
+        self.binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
 
     def start(self):
         os.makedirs(self.data, exist_ok=True)
@@ -114,14 +114,15 @@ class Farspeak(Server):
         return "".join(f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
                        for section, keys in sections.items())
 
-    @staticmethod
-    def _built():
-        target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")
-        for profile in ("interop", "release", "debug"):
-            path = os.path.join(target, profile, "farspeak")
-            if os.access(path, os.X_OK):
-                return path
-        raise Failure("no farspeak binary: run `cargo build --profile interop -p farspeak-cli` or set FARSPEAK_BINARY")
+
+def built(name, what):
+    """The path of a program of ours that cargo has built: the quickest there is."""
+    target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")
+    for profile in ("interop", "release", "debug"):
+        path = os.path.join(target, profile, name)
+        if os.access(path, os.X_OK):
+            return path
+    raise Failure(f"no {name}: run `cargo build --profile interop {what}`")
 
 
 class Kamailio(Server):

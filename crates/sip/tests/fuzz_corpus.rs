@@ -14,6 +14,8 @@ mod message;
 mod multipart;
 #[path = "../../../fuzz/src/packages.rs"]
 mod packages;
+#[path = "../../../fuzz/src/session.rs"]
+mod session;
 #[path = "../../../fuzz/src/transaction.rs"]
 mod transaction;
 #[path = "../../../fuzz/src/uri.rs"]
@@ -76,6 +78,11 @@ fn multipart_seeds_hold() {
 #[test]
 fn package_seeds_hold() {
     replay("packages", packages::fuzz);
+}
+
+#[test]
+fn session_seeds_hold() {
+    replay("session", session::fuzz);
 }
 
 #[test]

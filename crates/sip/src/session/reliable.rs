@@ -42,6 +42,8 @@ struct Unacknowledged {
     response: Arc<[u8]>,
     /// Whether it carries an offer or an answer.
     described: bool,
+    /// Whether that is an offer.
+    offers: bool,
     /// The next interval, doubled each time (RFC 3262 §3: without a cap).
     interval: Duration,
     elapsed: Duration,
@@ -162,10 +164,19 @@ impl Session {
         let interval = cx.shared.sip_timers.t1;
         let dialog = leg.dialog;
         let timer = Some(cx.arm(self.owner(), TimerKind::RetransmitReliable, interval));
-        let described = matches!(role, Role::Offer | Role::Answer);
-        let elapsed = Duration::ZERO;
-        let waiting =
-            Unacknowledged { tx, status, rseq, seq, response, described, interval, elapsed, timer, lingers: false };
+        let waiting = Unacknowledged {
+            tx,
+            status,
+            rseq,
+            seq,
+            response,
+            described: matches!(role, Role::Offer | Role::Answer),
+            offers: role == Role::Offer,
+            interval,
+            elapsed: Duration::ZERO,
+            timer,
+            lingers: false,
+        };
         self.legs[index].reliable.unacknowledged = Some(waiting);
         // RFC 6141 §4.6
         if let Some(dialog) = cx.shared.dialogs.get_mut(dialog) {
@@ -201,15 +212,17 @@ impl Session {
             return drop(cx.respond(tx, StatusCode::BAD_REQUEST, dialog, &Extra::new()));
         };
         let leg = &mut self.legs[index];
-        let matches = leg.reliable.unacknowledged.as_ref().is_some_and(|waiting| {
-            (waiting.rseq, waiting.seq) == (rack.rseq, rack.cseq) && rack.method == Method::Invite
-        });
+        let waiting =
+            leg.reliable.unacknowledged.as_ref().filter(|waiting| {
+                (waiting.rseq, waiting.seq) == (rack.rseq, rack.cseq) && rack.method == Method::Invite
+            });
         // RFC 3262 §3
-        if !matches || leg.updates.is_prack_waiting() {
+        let Some(waiting) = waiting.filter(|_| !leg.updates.is_prack_waiting()) else {
             return drop(cx.respond(tx, StatusCode::CALL_DOES_NOT_EXIST, dialog, &Extra::new()));
-        }
-        // Deviation: RFC 3262 §3 wants a 2xx to every PRACK that matches, which cannot refuse an offer (RFC 6337 §2.3).
-        let role = match leg.offers.prack_received(is_described(request)) {
+        };
+        // Our offer went with the INVITE that was refused: the answer to it changes nothing.
+        let is_void = waiting.lingers && waiting.offers;
+        let role = match leg.offers.prack_received(is_described(request) && !is_void) {
             Ok(role) => role,
             Err(conflict) => return cx.refuse_for_now(tx, dialog, conflict),
         };

@@ -79,3 +79,21 @@ fn a_2xx_whose_answer_is_still_owed_gets_its_ack_when_the_peer_hangs_up() {
     let Event::Ended { how: HowEnded::NoAck, .. } = world.hears("bob", "Ended") else { panic!("no ACK came") };
     world.settles();
 }
+
+#[test]
+fn the_answer_to_an_offer_that_went_with_its_reinvite_is_no_new_offer() {
+    // The 603 to the re-INVITE and the PRACK with the answer cross (RFC 6141 §3.4).
+    let mut world = World::new(Conditions::udp());
+    let (caller, called) = world.connect("alice", "bob");
+    world.at("alice", |agent| agent.reinvite(caller, Extra::new())).unwrap();
+    world.hears("bob", "OfferWanted");
+    world.at("bob", |agent| agent.ring_reliably(called, StatusCode::SESSION_PROGRESS, sdp(OFFER))).unwrap();
+    world.hears("alice", "Offer");
+    world.at("alice", |agent| agent.accept_offer(caller, sdp(ANSWER))).unwrap();
+    world.at("bob", |agent| agent.reject_offer(called, StatusCode::DECLINE, Extra::new())).unwrap();
+    world.net.expect("bob -> alice  200 PRACK");
+    let Event::ModifyFailed { changed: true, .. } = world.hears("alice", "ModifyFailed") else { panic!("it says so") };
+    assert!(!world.heard("bob").contains(&"Offer".to_owned()), "{:?}", world.heard("bob"));
+    world.hang_up("alice", caller);
+    world.settles();
+}

@@ -65,6 +65,10 @@ impl App {
         self.sessions.values().filter(|call| !call.ended).filter_map(|call| call.call_id.as_deref())
     }
 
+    pub fn call_id(&self, session: SessionId) -> Option<&str> {
+        self.sessions.get(&session)?.call_id.as_deref()
+    }
+
     /// Call-IDs of calls that this end opened are seen on the wire first.
     pub fn learn_call_id(&mut self, watch: &Watch, who: usize) {
         for call in self.sessions.values_mut().filter(|call| call.call_id.is_none()) {
@@ -90,8 +94,8 @@ impl App {
         Extra::new().body(Body::sdp(format!("v=0\r\ns={}\r\n", self.bodies).into_bytes()))
     }
 
-    /// Does what it is told; that it cannot be done now is no failure.
-    pub fn command(&mut self, agent: &mut Agent<'_>, command: &Command) -> Done {
+    /// Does what it is told, if there is what it needs: that is `Ok(true)`. That it cannot be done now is no failure.
+    pub fn command(&mut self, agent: &mut Agent<'_>, command: &Command) -> Result<bool, VerbError> {
         let Command { verb, pick, how, .. } = *command;
         if verb == Verb::Due {
             return self.serve(agent, pick, how);
@@ -100,7 +104,7 @@ impl App {
             let extra = self.body(how);
             let session = agent.invite(Invite { opening: self.opening.clone(), extra })?;
             self.sessions.insert(session, Call::default());
-            return Ok(());
+            return Ok(true);
         }
         let live = self.subscriptions.iter().filter(|(_, ended)| !**ended).map(|(id, _)| *id);
         let subscription = nth(live, pick);
@@ -110,19 +114,25 @@ impl App {
                 let expires = [0, 60, 3600][(how % 3) as usize];
                 let id = agent.subscribe(Subscribe { opening: self.opening.clone(), event, expires, extra })?;
                 self.subscriptions.insert(id, false);
-                return Ok(());
+                return Ok(true);
             }
-            (Verb::Notify, Some(id)) => return agent.notify(id, Extra::new()),
-            (Verb::EndSubscription, Some(id)) => return end_subscription(agent, id),
+            (Verb::Notify, Some(id)) => return agent.notify(id, Extra::new()).map(|()| true),
+            (Verb::EndSubscription, Some(id)) => return end_subscription(agent, id).map(|()| true),
             _ => {}
         }
-        let Some(session) = nth(self.sessions.keys().copied(), pick) else { return Ok(()) };
+        let Some(session) = nth(self.sessions.keys().copied(), pick) else { return Ok(false) };
         self.session_verb(agent, verb, session, how)
     }
 
-    fn session_verb(&mut self, agent: &mut Agent<'_>, verb: Verb, session: SessionId, how: u64) -> Done {
+    fn session_verb(
+        &mut self,
+        agent: &mut Agent<'_>,
+        verb: Verb,
+        session: SessionId,
+        how: u64,
+    ) -> Result<bool, VerbError> {
         let ringing = [StatusCode::RINGING, StatusCode::SESSION_PROGRESS][(how % 2) as usize];
-        match verb {
+        let done = match verb {
             Verb::Ring => agent.ring(session, ringing, self.body(how / 2)),
             Verb::RingReliably => agent.ring_reliably(session, ringing, self.body(how / 2)),
             Verb::Accept => agent.accept(session, self.body(how)),
@@ -149,20 +159,21 @@ impl App {
                 let extra = Extra::new().header(HeaderName::InfoPackage, package);
                 agent.send_within(session, method, extra).map(drop)
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(false),
+        };
+        done.map(|()| true)
     }
 
     /// Deals with one thing that waits.
-    fn serve(&mut self, agent: &mut Agent<'_>, pick: u64, how: u64) -> Done {
+    fn serve(&mut self, agent: &mut Agent<'_>, pick: u64, how: u64) -> Result<bool, VerbError> {
         if self.due.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let at = if pick.is_multiple_of(4) { (pick / 4) as usize % self.due.len() } else { 0 };
         let due = self.due.remove(at);
         // Mostly with what it needs.
         let extra = self.body(how % 16);
-        match due {
+        let done = match due {
             Due::Incoming(session) => match how % 8 {
                 0 => agent.reject(session, refusal(how), Extra::new()),
                 1 | 2 => {
@@ -192,7 +203,8 @@ impl App {
                 }
             }
             Due::State(id) => agent.notify(id, Extra::new()),
-        }
+        };
+        done.map(|()| true)
     }
 
     /// Ends whatever there is.

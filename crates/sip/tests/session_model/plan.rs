@@ -44,7 +44,7 @@ pub struct Command {
     pub how: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Verb {
     /// Deals with what waits for the application longest.
     Due,
@@ -74,7 +74,7 @@ pub enum Verb {
 }
 
 /// How often each verb is chosen.
-const WEIGHTS: [(Verb, u64); 20] = [
+pub const WEIGHTS: [(Verb, u64); 20] = [
     (Verb::Due, 30),
     (Verb::Invite, 7),
     (Verb::Ring, 5),

@@ -8,19 +8,21 @@ use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Rng, SplitMix64, 
 use farspeak_sip::dialog::Opening;
 use farspeak_sip::endpoint::EndpointConfig;
 use farspeak_sip::message::{Limits, Message};
-use farspeak_sip::user_agent::{UserAgent, UserAgentConfig};
+use farspeak_sip::user_agent::{Event, UserAgent, UserAgentConfig};
 
 use crate::app::App;
 use crate::plan::{Command, Plan, Verb, Weather};
 use crate::watch::{Watch, describe};
 
 /// How much was done.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Steps {
     /// Commands given, datagrams delivered, timers fired.
     pub all: usize,
     /// Calls that both ends agreed on after quiet.
     pub agreed: usize,
+    /// Commands that could be done, not only given.
+    pub done: BTreeMap<Verb, usize>,
 }
 
 /// What checks give: what is wrong, in words.
@@ -89,7 +91,7 @@ impl World {
             self.nothing_left()?;
             self.torn.clear();
         }
-        Ok(self.steps)
+        Ok(std::mem::take(&mut self.steps))
     }
 
     pub fn ladder(&self) -> String {
@@ -99,6 +101,7 @@ impl World {
     fn command(&mut self, command: &Command) -> Check {
         self.steps.all += 1;
         self.note(|| format!("{command:?}"));
+        let mut could = true;
         match command.verb {
             Verb::Silence => {
                 self.silent_until = self.now + Duration::from_secs(1 + command.how % 60);
@@ -118,8 +121,10 @@ impl World {
                 let done = self.apps[who].command(&mut self.agents[who].at(self.now), command);
                 self.note(|| format!("    {done:?}"));
                 self.drain(who)?;
+                could = done == Ok(true);
             }
         }
+        *self.steps.done.entry(command.verb).or_default() += usize::from(could);
         Ok(())
     }
 
@@ -175,6 +180,11 @@ impl World {
             while let Some(event) = self.agents[who].poll_event() {
                 busy = true;
                 self.note(|| format!("{who} hears {}", crate::app::name(&event)));
+                if let Event::ModifyFailed { leg, changed: true, .. } = &event
+                    && let Some(call) = self.apps[who].call_id(leg.session)
+                {
+                    self.watch.may_be_at_odds(who, call);
+                }
                 self.apps[who].hear(event).map_err(|what| format!("{who}: {what}"))?;
             }
             if !busy {
