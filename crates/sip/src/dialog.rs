@@ -106,7 +106,7 @@ impl Dialog {
             remote_seq: None,
             confirmed: false,
             flow: opening.flow,
-            account: opening.account,
+            account: opening.account.or(Some(AccountId::FIRST)),
             credentials: Vec::new(),
         }
     }
@@ -237,7 +237,11 @@ impl Dialog {
         self.flow
     }
 
-    /// Whose logins answer challenges to its requests.
+    pub(crate) fn set_account(&mut self, account: AccountId) {
+        self.account = Some(account);
+    }
+
+    /// Whose logins answer challenges to its requests; nobody's, if the peer began it.
     pub(crate) fn account(&self) -> Option<AccountId> {
         self.account
     }

@@ -264,6 +264,11 @@ impl Session {
         self.legs.iter().position(|leg| leg.dialog == dialog)
     }
 
+    /// The dialog of a leg.
+    pub(crate) fn dialog_of(&self, id: LegId) -> Option<DialogKey> {
+        self.leg_at(id).map(|index| self.legs[index].dialog)
+    }
+
     /// The leg that a [`LegId`] means.
     fn leg_at(&self, id: LegId) -> Option<usize> {
         if id.index != LegId::CURRENT {

@@ -49,13 +49,14 @@ impl Login {
         Self { realm: Some(realm.to_owned()), username: username.to_owned(), secret: Secret::Ha1(hashes.to_vec()) }
     }
 
-    /// An access token (RFC 8898 §2.1). Whoever sees it can use it: only this realm gets it, and the caller sends it over
-    /// TLS alone.
+    /// An access token (RFC 8898 §2.1). Whoever sees it can use it, and whoever is called may name this realm: only an
+    /// encrypted token is of no use to them (RFC 8898 §2.1.2). User agents send it over TLS alone.
     pub fn token(realm: &str, token: &str) -> Self {
         Self { realm: Some(realm.to_owned()), username: String::new(), secret: Secret::Token(token.to_owned()) }
     }
 
-    /// Answers that realm only, and from the first request on once a nonce is known (RFC 3261 §22.3).
+    /// Answers that realm only, and proxies of it from the first request of each call on, once a nonce is known
+    /// (RFC 3261 §22.3).
     pub fn in_realm(mut self, realm: &str) -> Self {
         self.realm = Some(realm.to_owned());
         self
@@ -150,8 +151,12 @@ pub struct Answerer {
 struct Space {
     asker: Asker,
     realm: String,
-    /// The Call-ID it is for, if the realm is not configured (RFC 3261 §22.3: never across dialogs).
+    /// The Call-ID it is for. Proxies of a configured realm have none: their credentials go into every call (RFC 3261
+    /// §22.3). Those for user agents and registrars stay where they were asked for: other user agents have no use for
+    /// them but guessing.
     call_id: Option<String>,
+    /// Whether a login names the realm.
+    configured: bool,
     /// The strongest algorithm that was offered and that we could answer.
     strongest: Option<Algorithm>,
     proof: Proof,
@@ -163,8 +168,9 @@ enum Proof {
 }
 
 impl Answerer {
-    /// Most realms that are remembered, those of proxies and of user agents apart: 8.
-    pub const MAX_REALMS: usize = 8;
+    /// Most realms that are remembered, those of proxies and of user agents apart, and those of one call only apart from
+    /// those of another: 16.
+    pub const MAX_REALMS: usize = 16;
     /// Most challenges of one response that are looked at: 32.
     pub const MAX_CHALLENGES: usize = 32;
     /// Longest challenge in bytes that is answered: 4096. Its nonce comes back in each request.
@@ -250,7 +256,9 @@ impl Answerer {
             .filter_map(|offer| Some((offer.prove(login)?, offer.is_stale())))
             .reduce(|best, next| if next.0.strength() > best.0.strength() { next } else { best })
             .ok_or(GiveUp::NothingToAnswer)?;
-        let known = self.spaces.iter().position(|space| space.asker == asker && space.realm == realm);
+        let scope = (!configured || asker == Asker::User).then_some(call_id);
+        let same = |space: &Space| space.asker == asker && space.realm == realm && space.call_id.as_deref() == scope;
+        let known = self.spaces.iter().position(same);
         let strongest = known.and_then(|index| self.spaces[index].strongest);
         if proof.strength() < strongest {
             return Err(GiveUp::Downgrade(realm.to_owned()));
@@ -263,7 +271,8 @@ impl Answerer {
         self.spaces.push(Space {
             asker,
             realm: realm.to_owned(),
-            call_id: (!configured).then(|| call_id.to_owned()),
+            call_id: scope.map(str::to_owned),
+            configured,
             strongest: proof.strength(),
             proof,
         });
@@ -275,13 +284,17 @@ impl Answerer {
         named.or_else(|| self.logins.iter().find(|login| login.realm.is_none()))
     }
 
-    /// What has offered SHA-256 is never forgotten for a newcomer: that would allow the downgrade.
+    /// Forgets the oldest of what strangers have asked for, then of what was asked for in one call. Of the rest, what has
+    /// offered SHA-256 is never forgotten for a newcomer: that would allow the downgrade.
     fn make_room(&mut self) -> Result<(), GiveUp> {
         if self.spaces.len() < Self::MAX_REALMS {
             return Ok(());
         }
-        let oldest = self.spaces.iter().position(|space| space.strongest < Some(Algorithm::Sha256));
-        drop(self.spaces.remove(oldest.ok_or(GiveUp::TooManyRealms)?));
+        let oldest = |is_it: fn(&Space) -> bool| self.spaces.iter().position(is_it);
+        let forgotten = oldest(|space| !space.configured)
+            .or_else(|| oldest(|space| space.call_id.is_some()))
+            .or_else(|| oldest(|space| space.strongest < Some(Algorithm::Sha256)));
+        drop(self.spaces.remove(forgotten.ok_or(GiveUp::TooManyRealms)?));
         Ok(())
     }
 }

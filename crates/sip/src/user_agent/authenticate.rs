@@ -6,17 +6,26 @@
 
 use std::sync::Arc;
 
+use farspeak_sansio::Flow;
+
 use super::{Agent, Context, Owner, Pending};
 use crate::digest::{Answerer, GiveUp, Login};
 use crate::endpoint::ClientTx;
 use crate::message::{HeaderName, Message, Method, StatusCode};
+use crate::session::{Done, LegId, VerbError};
 
 /// Somebody's logins, for the dialogs that name it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AccountId(usize);
 
+impl AccountId {
+    /// Whose logins those of our dialogs have that name nobody's.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 impl Agent<'_> {
-    /// Logins with which requests of a dialog answer challenges. The first account is also that of calls which come in.
+    /// Logins with which requests of our dialogs answer challenges. Those of dialogs that others begin answer none, for who
+    /// calls could challenge our BYE and guess the password at leisure; [`Self::set_account`] lets them.
     pub fn add_account(&mut self, logins: Vec<Login>) -> AccountId {
         self.core.shared.accounts.push(Answerer::new(logins));
         AccountId(self.core.shared.accounts.len() - 1)
@@ -27,6 +36,18 @@ impl Agent<'_> {
         if let Some(answerer) = self.core.shared.accounts.get_mut(account.0) {
             *answerer = Answerer::new(logins);
         }
+    }
+
+    /// Lets an account's logins answer challenges in a leg, also of a call that came in: from a trunk, say, that is known
+    /// by its flow.
+    pub fn set_account(&mut self, leg: impl Into<LegId>, account: AccountId) -> Done {
+        let leg = leg.into();
+        self.with_session(leg.session, |session, cx| {
+            let dialog =
+                session.dialog_of(leg).and_then(|key| cx.shared.dialogs.get_mut(key)).ok_or(VerbError::Gone)?;
+            dialog.set_account(account);
+            Ok(())
+        })
     }
 
     /// Sends a challenged request again; `false` if the response is the application's.
@@ -48,8 +69,8 @@ impl Context<'_> {
     /// Answers the challenge and sends the request again in a transaction of its own, with the next CSeq.
     fn repeat_with_credentials(&mut self, tx: ClientTx, pending: &Pending, response: &Message) -> Result<(), GiveUp> {
         let account = self.shared.dialogs.get(pending.dialog).and_then(|dialog| dialog.account());
-        let account = account.unwrap_or(AccountId(0)).0;
-        let answerer = self.shared.accounts.get_mut(account).ok_or(GiveUp::NothingToAnswer)?;
+        let account = account.ok_or(GiveUp::NothingToAnswer)?;
+        let answerer = self.shared.accounts.get_mut(account.0).ok_or(GiveUp::NothingToAnswer)?;
         let mut attempt = pending.attempt.clone();
         answerer.challenged(&mut attempt, response)?;
         let extra = Arc::clone(&pending.extra);
@@ -66,18 +87,25 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The credentials for a request, from what its account has been challenged with.
+    /// The credentials for a request over that flow, from what its account has been challenged with.
     pub(super) fn credentials(
         &mut self,
         account: Option<AccountId>,
+        flow: &Flow,
         call_id: &str,
         method: &Method,
         uri: &str,
     ) -> Vec<(HeaderName, String)> {
-        let index = account.unwrap_or(AccountId(0)).0;
-        match self.shared.accounts.get_mut(index) {
-            Some(answerer) => answerer.authorize(&mut *self.shared.rng, call_id, method, uri),
-            None => Vec::new(),
-        }
+        let Some(answerer) = account.and_then(|account| self.shared.accounts.get_mut(account.0)) else {
+            return Vec::new();
+        };
+        let mut credentials = answerer.authorize(&mut *self.shared.rng, call_id, method, uri);
+        credentials.retain(|(_, value)| may_travel(flow, value));
+        credentials
     }
+}
+
+/// Whether credentials may be sent over a flow: tokens need encryption (RFC 8898 §2.1.2, RFC 6750 §5.3).
+pub(super) fn may_travel(flow: &Flow, value: &str) -> bool {
+    flow.transport.is_secure() || !value.starts_with("Bearer ")
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant, Rng, TimerTable, Transport};
 
+use super::authenticate::may_travel;
 use super::{Event, Extra, Timer, TimerKind, UserAgentConfig};
 use crate::dialog::{DialogKey, Dialogs};
 use crate::digest::{Answerer, Attempt};
@@ -120,9 +121,9 @@ impl Context<'_> {
             let dialog = self.shared.dialogs.get(dialog)?;
             (dialog.account(), Arc::clone(&dialog.id().call_id), dialog.request_uri().to_owned())
         };
-        let credentials = self.credentials(account, &call_id, &method, &uri);
+        let credentials = self.credentials(account, &flow, &call_id, &method, &uri);
         let builder = self.shared.dialogs.get(dialog)?.request(method.clone(), seq, &via);
-        let builder = with_credentials(self.describe(&method, builder), &credentials);
+        let builder = with_credentials(self.describe(&method, builder), credentials.iter());
         let bytes = extra.onto_request(builder).to_vec();
         if method == Method::Invite {
             self.shared.dialogs.get_mut(dialog)?.set_credentials(credentials);
@@ -141,7 +142,8 @@ impl Context<'_> {
         let via = via(&flow, branch.as_str());
         let dialog = self.shared.dialogs.get(dialog)?;
         // RFC 3261 §22.1: an ACK repeats the credentials of its INVITE.
-        let builder = with_credentials(dialog.request(Method::Ack, seq, &via), dialog.credentials());
+        let repeated = dialog.credentials().iter().filter(|(_, value)| may_travel(&flow, value));
+        let builder = with_credentials(dialog.request(Method::Ack, seq, &via), repeated);
         let bytes: Arc<[u8]> = extra.onto_request(builder).to_vec().into();
         self.endpoint.send_stateless(self.now, flow, Arc::clone(&bytes));
         Some((flow, bytes))
@@ -263,7 +265,10 @@ pub(crate) const SUPPORTED: &str = "100rel, replaces, timer, norefersub, outboun
 /// Methods that this layer answers by itself or offers to the application.
 const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE";
 
-fn with_credentials(mut builder: RequestBuilder, credentials: &[(HeaderName, String)]) -> RequestBuilder {
+fn with_credentials<'a>(
+    mut builder: RequestBuilder,
+    credentials: impl Iterator<Item = &'a (HeaderName, String)>,
+) -> RequestBuilder {
     for (name, value) in credentials {
         builder = builder.header(*name, value);
     }

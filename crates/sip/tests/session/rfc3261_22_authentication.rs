@@ -1,11 +1,11 @@
 //! RFC 3261 §22: challenges are answered without the application noticing, and never for ever.
 
 use farspeak_sip::digest::{Credentials, Login};
-use farspeak_sip::message::{HeaderName, Message, StatusCode};
+use farspeak_sip::message::{HeaderName, Limits, Message, Method, ResponseBuilder, StatusCode};
 use farspeak_sip::session::SessionId;
 use farspeak_sip::user_agent::{Event, Extra};
 
-use crate::world::{ANSWER, World, everywhere, sdp};
+use crate::world::{ANSWER, Conditions, World, everywhere, header, sdp};
 
 const CHALLENGE: &str =
     r#"Digest realm="biloxi", nonce="84a4cc6f3082121f32b42a2187831a9e", qop="auth", algorithm=SHA-256"#;
@@ -99,4 +99,52 @@ fn a_call_can_be_cancelled_after_its_challenge_was_answered() {
         world.hears("alice", "Gone");
         world.hears("bob", "Ended");
     });
+}
+
+/// Alice has been called by Bob, who challenges her BYE. Gives how often she sent one, and the credentials of the last.
+fn challenged_bye(trusts_bob: bool) -> (usize, String) {
+    let mut world = World::new(Conditions::udp());
+    let account = world.at("alice", |agent| agent.add_account(vec![Login::password("alice", "secret")]));
+    let (caller, called) = world.connect("bob", "alice");
+    if trusts_bob {
+        world.at("alice", |agent| agent.set_account(called, account)).unwrap();
+    }
+    let flow = world.flow("bob", "alice");
+    world.intercept("bob", move |bytes| {
+        let request = Message::parse(bytes, &Limits::default()).ok()?;
+        let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let refused = ResponseBuilder::new(&request, status).header(HeaderName::ProxyAuthenticate, CHALLENGE).to_vec();
+        let is_bare = request.header(HeaderName::ProxyAuthorization).is_none();
+        (request.method() == Some(&Method::Bye) && is_bare).then_some((flow, refused))
+    });
+    world.hang_up("alice", called);
+    world.hears("alice", "Gone");
+    let last = header(&world.net.last("alice -> bob  BYE").unwrap().bytes, HeaderName::ProxyAuthorization);
+    world.hang_up("bob", caller);
+    world.net.run_for(std::time::Duration::from_secs(60));
+    (world.net.count("alice -> bob  BYE"), last)
+}
+
+#[test]
+fn never_proves_a_password_to_who_calls_us_unless_told_to() {
+    assert_eq!(challenged_bye(false), (1, String::new()));
+    let (sent, credentials) = challenged_bye(true);
+    assert_eq!(sent, 2);
+    assert!(credentials.contains("username=\"alice\""), "{credentials}");
+}
+
+#[test]
+fn never_sends_a_token_without_encryption() {
+    // RFC 8898 §2.1.2
+    let mut world = World::new(Conditions::udp());
+    world.at("alice", |agent| agent.add_account(vec![Login::token("biloxi", "mF_9.B5f-4.1JqM")]));
+    world.call("alice", "bob");
+    for _ in 0..2 {
+        let called = world.is_called("bob");
+        let wanted = Extra::new().header(HeaderName::WwwAuthenticate, r#"Bearer realm="biloxi""#);
+        world.at("bob", |agent| agent.reject(called, StatusCode::UNAUTHORIZED, wanted)).unwrap();
+    }
+    world.hears("alice", "Failed");
+    assert_eq!(header(&world.net.last("alice -> bob  INVITE").unwrap().bytes, HeaderName::Authorization), "");
+    world.settles();
 }

@@ -105,7 +105,7 @@ fn never_sends_basic_or_a_token_to_strangers() {
     assert!(answerer.challenged(&mut Attempt::default(), &bearer("a")).is_err());
     let mut attempt = Attempt::default();
     answerer.challenged(&mut attempt, &bearer("mine")).unwrap();
-    assert_eq!(headers(&mut answerer, "any"), [(HeaderName::Authorization, "Bearer mF_9.B5f-4.1JqM".to_owned())]);
+    assert_eq!(headers(&mut answerer, "c1"), [(HeaderName::Authorization, "Bearer mF_9.B5f-4.1JqM".to_owned())]);
     assert_eq!(answerer.challenged(&mut attempt, &bearer("mine")), Err(GiveUp::Refused("mine".to_owned())));
     let shown = format!("{answerer:?} {:?}", answerer.logins);
     assert!(!shown.contains("mF_9") && !shown.contains("secret"), "{shown}");
@@ -126,8 +126,12 @@ fn answers_several_realms_at_once() {
     ]);
     let mut attempt = Attempt::default();
     assert_eq!(answerer.challenged(&mut attempt, &challenged), Ok(()));
-    let names: Vec<_> = headers(&mut answerer, "c9").into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, [HeaderName::Authorization, HeaderName::ProxyAuthorization]);
+    let names = |answerer: &mut Answerer, call_id| -> Vec<HeaderName> {
+        headers(answerer, call_id).into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(names(&mut answerer, "c1"), [HeaderName::Authorization, HeaderName::ProxyAuthorization]);
+    // What the registrar wanted is not for whoever is called next.
+    assert_eq!(names(&mut answerer, "c2"), [HeaderName::ProxyAuthorization]);
     let unknown = www(&[&digest("unknown", "n3", Algorithm::Md5, false)]);
     assert_eq!(answerer.challenged(&mut attempt, &unknown), Err(GiveUp::NoLogin("unknown".to_owned())));
 }
@@ -141,6 +145,25 @@ fn keeps_an_unnamed_realm_to_its_call() {
 }
 
 #[test]
+fn never_lets_one_call_spoil_the_realm_of_another() {
+    // Somebody who is called claims to be our realm, and stronger than it is; and many others, all of them strong.
+    let mut answerer = alice();
+    answerer.challenged(&mut Attempt::default(), &www(&[&digest("home", "n", Algorithm::Sha256, false)])).unwrap();
+    for number in 0..100 {
+        let value = digest(&format!("r{number}"), "n", Algorithm::Sha256, false);
+        answerer.challenged(&mut Attempt::default(), &www(&[&value])).unwrap();
+    }
+    answerer.challenged(&mut Attempt::default(), &www(&[&digest("home", "n", Algorithm::Sha256, false)])).unwrap();
+    let text = format!(
+        "SIP/2.0 401 No\r\nCall-ID: c2\r\nWWW-Authenticate: {}\r\n\r\n",
+        digest("home", "m", Algorithm::Md5, false)
+    );
+    let registrar = Message::parse(text.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(answerer.challenged(&mut Attempt::default(), &registrar), Ok(()));
+    assert_eq!(headers(&mut answerer, "c2").len(), 1);
+}
+
+#[test]
 fn remembers_a_bounded_number_of_realms() {
     let mut answerer = alice();
     for number in 0..100 {
@@ -148,12 +171,14 @@ fn remembers_a_bounded_number_of_realms() {
         answerer.challenged(&mut Attempt::default(), &www(&[&value])).unwrap();
     }
     assert_eq!(answerer.remembered(), Answerer::MAX_REALMS);
+    assert_eq!(answerer.remembered(), Answerer::MAX_REALMS);
     let mut attempt = Attempt::default();
     let endless = (0..100).map(|number| {
         let value = digest(&format!("x{number}"), "n", Algorithm::Sha256, false);
         answerer.challenged(&mut attempt, &www(&[&value]))
     });
-    assert_eq!(endless.filter(Result::is_ok).count(), Answerer::MAX_REALMS);
+    assert_eq!(endless.filter(Result::is_ok).count(), 2 * Answerer::MAX_REALMS);
+    assert_eq!(answerer.remembered(), Answerer::MAX_REALMS);
     let long = digest("a", &"n".repeat(Answerer::MAX_CHALLENGE), Algorithm::Md5, false);
     assert_eq!(answerer.challenged(&mut attempt, &www(&[&long])), Err(GiveUp::NothingToAnswer));
 }
