@@ -175,6 +175,11 @@ impl Core {
         Agent { core: self, endpoint, now }
     }
 
+    /// The settings. Changes hold for what begins later.
+    pub fn config_mut(&mut self) -> &mut UserAgentConfig {
+        &mut self.shared.config
+    }
+
     /// The next thing to tell the application.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.shared.events.pop_front()

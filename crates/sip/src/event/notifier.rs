@@ -27,6 +27,10 @@ pub(crate) struct Notifier {
     in_flight: Option<InFlight>,
     /// The state that the next NOTIFY carries; older ones are forgotten.
     waiting: Option<Extra>,
+    /// There is newer state, and the application shall be asked for it when a NOTIFY may leave.
+    stale: bool,
+    /// It has been asked, and has not answered yet.
+    asked: bool,
     /// When the last NOTIFY left.
     last: Option<Instant>,
     /// How often in a row the subscriber has put a NOTIFY off.
@@ -112,6 +116,28 @@ impl Agent<'_> {
         })
     }
 
+    /// The state has changed: as soon as the pace allows a NOTIFY, [`SubscriptionEvent::StateDue`] asks for it, once for
+    /// all changes until then. For packages whose documents are numbered: no number is spent on one that is never sent.
+    pub fn state_changed(&mut self, id: SubscriptionId) -> Done {
+        self.with_notifier(id, |notifier, cx| {
+            if !matches!(notifier.state, State::Pending | State::Active) {
+                return Err(VerbError::WrongState);
+            }
+            notifier.stale = true;
+            notifier.push(cx);
+            Ok(())
+        })
+    }
+
+    /// Sends the further requests of a subscription's dialog over that flow: the peer has come back over another one, as
+    /// the application knows for sure.
+    pub fn move_subscription(&mut self, id: SubscriptionId, flow: Flow) -> Done {
+        self.with_notifier(id, |notifier, cx| {
+            cx.shared.dialogs.get_mut(notifier.dialog).ok_or(VerbError::Gone)?.set_flow(flow);
+            Ok(())
+        })
+    }
+
     /// Ends a subscription at the notifier's end, with a last NOTIFY (RFC 6665 §4.2.2).
     pub fn terminate(&mut self, id: SubscriptionId, state: SubscriptionState, extra: Extra) -> Done {
         self.with_notifier(id, |notifier, cx| {
@@ -185,6 +211,8 @@ impl Notifier {
             expiry: None,
             in_flight: None,
             waiting: None,
+            stale: false,
+            asked: false,
             last: None,
             refusals: 0,
             pause,
@@ -228,6 +256,7 @@ impl Notifier {
     /// The state for the next notification.
     pub fn tell(&mut self, cx: &mut Context<'_>, extra: Extra) {
         self.waiting = Some(extra);
+        (self.stale, self.asked) = (false, false);
         self.push(cx);
     }
 
@@ -309,13 +338,18 @@ impl Notifier {
     /// Sends what waits, unless a NOTIFY is under way or the last one is too recent.
     fn push(&mut self, cx: &mut Context<'_>) {
         let ending = matches!(self.state, State::Ending(_));
-        if self.in_flight.is_some() || self.waiting.is_none() || (self.throttle.is_some() && !ending) {
+        let nothing = self.waiting.is_none() && (!self.stale || self.asked);
+        if self.in_flight.is_some() || nothing || (self.throttle.is_some() && !ending) {
             return;
         }
         let since = self.last.map(|last| cx.now.saturating_since(last));
         match since {
             Some(since) if since < self.pause && !ending => {
                 self.throttle = Some(cx.arm(self.owner(), TimerKind::NotifyPause, self.pause - since));
+            }
+            _ if self.waiting.is_none() => {
+                self.asked = true;
+                emit(cx, self.id, SubscriptionEvent::StateDue);
             }
             _ => self.send(cx),
         }

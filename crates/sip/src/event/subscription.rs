@@ -11,7 +11,7 @@ use crate::header::{self, ReferTo, SubscriptionState};
 use crate::message::{Message, StatusCode};
 use crate::session::LegId;
 use crate::slab::Key;
-use crate::user_agent::{Agent, Context, Event, Failure, Owner, Pending, Timer};
+use crate::user_agent::{Agent, Context, Core, Event, Failure, Owner, Pending, Timer};
 
 /// A subscription at one of its ends. Dead once [`SubscriptionEvent::Ended`] has named it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,8 @@ pub enum SubscriptionEvent {
         /// Whether it is the last notification: the subscriber leaves, or only polled.
         last: bool,
     },
+    /// To the notifier: the state has changed ([`Agent::state_changed`]) and may now be told: [`Agent::notify`].
+    StateDue,
     /// We are asked to contact somebody: [`Agent::accept_refer`] or [`Agent::refuse_subscription`].
     Referred {
         /// The session that it came in, if any.
@@ -134,6 +136,22 @@ impl Subscription {
             Self::Subscriber(subscriber) => subscriber.dialogs(),
             Self::Notifier(notifier) => vec![notifier.dialog],
         }
+    }
+}
+
+impl Core {
+    /// The subscription at this end that a SUBSCRIBE in a dialog means; `None` if there is no such dialog or subscription.
+    pub fn subscription_of(&self, request: &Message) -> Option<SubscriptionId> {
+        let event = header::Event::of(request).ok().flatten()?;
+        let dialog = self.shared.dialogs.find(request)?;
+        let meant = |owner: &Owner| match *owner {
+            Owner::Subscription(id) => match self.subscriptions.get(id.0) {
+                Some(Subscription::Notifier(notifier)) => notifier.event.same_subscription(&event).then_some(id),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.shared.dialogs.users(dialog).iter().find_map(meant)
     }
 }
 

@@ -52,6 +52,9 @@ pub struct UserAgentConfig {
     /// Whether the application may put an offer into the PRACK of a response with the answer (RFC 3262 §5): it then calls
     /// [`Agent::prack`](super::Agent::prack) for each of these. Default no: every PRACK leaves at once.
     pub offers_in_prack: bool,
+    /// The host in our Contact towards who reaches us over TLS and WSS, where certificates carry names. Default none: the
+    /// address that the request came to.
+    pub public_name: Option<Arc<str>>,
     /// Finds the flow for requests inside a dialog. Default [`FlowAlong`].
     pub next_hop: Box<dyn NextHop + Send>,
 }
@@ -76,6 +79,7 @@ impl Default for UserAgentConfig {
             answer_timeout: Duration::from_secs(180),
             offer_timeout: Duration::from_secs(10),
             offers_in_prack: false,
+            public_name: None,
             next_hop: Box::new(FlowAlong),
         }
     }

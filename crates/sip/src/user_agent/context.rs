@@ -218,9 +218,16 @@ impl Context<'_> {
         if let Some(user) = request.uri().ok().and_then(|uri| uri.user) {
             let _ = write!(text, "{user}@");
         }
-        let _ = write!(text, "{}", flow.local);
-        if flow.transport != Transport::Udp {
-            let _ = write!(text, ";transport={}", flow.transport.as_str().to_ascii_lowercase());
+        let _ = match &self.shared.config.public_name {
+            Some(name) if flow.transport.is_secure() => write!(text, "{name}:{}", flow.local.port()),
+            _ => write!(text, "{}", flow.local),
+        };
+        match flow.transport {
+            Transport::Udp => {}
+            Transport::Tcp => text.push_str(";transport=tcp"),
+            Transport::Tls => text.push_str(";transport=tls"),
+            // RFC 7118 §5.2: `ws`, over TLS or not.
+            Transport::Ws | Transport::Wss => text.push_str(";transport=ws"),
         }
         text.push('>');
         text.into()

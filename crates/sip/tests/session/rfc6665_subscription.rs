@@ -216,3 +216,29 @@ fn a_subscriber_that_wants_to_hear_something_is_told_at_that_rate_and_no_faster_
     world.at("alice", |agent| agent.unsubscribe(alice)).unwrap();
     world.settles();
 }
+
+#[test]
+fn changes_are_asked_for_once_the_pace_allows() {
+    everywhere(|world| {
+        let alice = subscribe(world, "presence", 600);
+        let bob = accepted(world, false);
+        notified(world);
+        world.net.run_for(Duration::from_secs(40));
+        for _ in 0..3 {
+            world.at("bob", |agent| agent.state_changed(bob)).unwrap();
+        }
+        let (_, SubscriptionEvent::StateDue) = hears(world, "bob") else { panic!("{}", world.net) };
+        world.at("bob", |agent| agent.notify(bob, body("first"))).unwrap();
+        // While that NOTIFY is under way, and within the pause after it, nothing is asked for.
+        world.at("bob", |agent| agent.state_changed(bob)).unwrap();
+        world.at("bob", |agent| agent.state_changed(bob)).unwrap();
+        assert_eq!(notified(world).1, b"first");
+        let (_, SubscriptionEvent::StateDue) = hears(world, "bob") else { panic!("{}", world.net) };
+        world.at("bob", |agent| agent.notify(bob, body("second"))).unwrap();
+        assert_eq!(notified(world).1, b"second");
+        world.at("alice", |agent| agent.unsubscribe(alice)).unwrap();
+        let (_, SubscriptionEvent::StateOwed { last: true, .. }) = hears(world, "bob") else { panic!("{}", world.net) };
+        assert!(matches!(ended(world, "alice"), SubscriptionEnd::Terminated(_)));
+        assert!(matches!(ended(world, "bob"), SubscriptionEnd::Left));
+    });
+}
