@@ -13,6 +13,7 @@ use farspeak_node::authentication::AuthenticationConfig;
 use farspeak_node::binding::BindingRow;
 use farspeak_node::domain::Domain;
 use farspeak_node::event::{Event, Ticket};
+use farspeak_node::events::EventsConfig;
 use farspeak_node::location::Location;
 use farspeak_node::registrar::RegistrarConfig;
 use farspeak_node::shard::{Shard, ShardConfig};
@@ -309,6 +310,7 @@ fn shared() -> Arc<Shared> {
             proxy: ProxyConfig::default(),
             registrar: RegistrarConfig::default(),
             authentication: AuthenticationConfig::default(),
+            events: EventsConfig::default(),
             limits: Limits::default(),
         },
     });

@@ -118,15 +118,21 @@ pub enum UserCommand {
         /// The name.
         name: String,
     },
-    /// Change who may ring a user.
+    /// Change who may ring a user, and who may see whether the user is there.
     #[command(after_help = "Examples:\n  farspeak user set reception --open-to strangers\n  \
-                            farspeak user set alice --open-to nobody")]
+                            farspeak user set alice --open-to nobody\n  \
+                            farspeak user set alice --presence-to bob,carol@example.org\n  \
+                            farspeak user set alice --presence-to everybody-here")]
     Set {
         /// The name.
         name: String,
         /// Who may ring the user besides the users of this node.
-        #[arg(long, value_name = "WHOM")]
-        open_to: OpenTo,
+        #[arg(long, value_name = "WHOM", required_unless_present = "presence_to")]
+        open_to: Option<OpenTo>,
+        /// Who may see the user's presence: users of this node, `everybody-here` or `nobody`. It takes the place of what
+        /// was said before, at once.
+        #[arg(long, value_name = "WHOM", value_delimiter = ',')]
+        presence_to: Option<Vec<String>>,
     },
 }
 

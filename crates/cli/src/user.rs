@@ -23,11 +23,20 @@ pub fn run(place: &Place, json: bool, command: UserCommand) -> CliResult {
             show_password(place, json, answer, "has a new password; the old one is void");
         }
         UserCommand::List => list(json, &place.perform(&Request::UserList)?),
-        UserCommand::Set { name, open_to } => {
-            let open_to_strangers = open_to == OpenTo::Strangers;
-            let answer = place.perform(&Request::UserSet { name: name.clone(), open_to_strangers })?;
-            let whom = if open_to_strangers { "anybody" } else { "only users of this node" };
-            done(json, &answer, &format!("{name} can be rung by {whom}\n"));
+        UserCommand::Set { name, open_to, presence_to } => {
+            let open_to_strangers = open_to.map(|whom| whom == OpenTo::Strangers);
+            let presence = presence_to.is_some();
+            let answer = place.perform(&Request::UserSet { name: name.clone(), open_to_strangers, presence_to })?;
+            let mut text = String::new();
+            if let Some(open) = open_to_strangers {
+                let whom = if open { "anybody" } else { "only users of this node" };
+                text.push_str(&format!("{name} can be rung by {whom}\n"));
+            }
+            if presence {
+                let whom = answer["presence_to"].as_str().unwrap_or_default().replace(',', ", ");
+                text.push_str(&format!("{name}'s presence can be seen by {whom}\n"));
+            }
+            done(json, &answer, &text);
         }
         UserCommand::Remove { name, yes } => {
             if !yes && !confirmed(&name)? {
@@ -78,6 +87,14 @@ fn show_password(place: &Place, json: bool, mut answer: Value, what: &str) {
     output::print(&out);
 }
 
+/// In a column: a few names, or how many.
+fn presence_to(whom: &str) -> String {
+    match whom.split(',').count() {
+        0..=3 => whom.replace(',', ", "),
+        many => format!("{many} users"),
+    }
+}
+
 fn list(json: bool, answer: &Value) {
     if json {
         output::print_json(answer);
@@ -89,13 +106,13 @@ fn list(json: bool, answer: &Value) {
         return;
     }
     let live = users.iter().any(|user| user.get("phones").is_some());
-    let mut head = vec!["NAME".to_owned(), "ADDRESS".to_owned(), "OPEN TO".to_owned()];
+    let mut head = ["NAME", "ADDRESS", "OPEN TO", "PRESENCE TO"].map(str::to_owned).to_vec();
     head.extend(live.then(|| "PHONES".to_owned()));
     let mut rows = vec![head];
     for user in users {
         let text = |key: &str| user[key].as_str().unwrap_or_default().to_owned();
         let open = if user["open_to_strangers"] == true { "strangers" } else { "nobody" };
-        let mut row = vec![text("name"), text("address"), open.to_owned()];
+        let mut row = vec![text("name"), text("address"), open.to_owned(), presence_to(&text("presence_to"))];
         if let (Some(phones), Some(reachable)) = (user["phones"].as_u64(), user["reachable"].as_u64()) {
             row.push(match (phones, reachable) {
                 (0, _) => "none".to_owned(),

@@ -112,6 +112,41 @@ fn users_are_added_live_and_their_passwords_work() {
 }
 
 #[test]
+fn presence_is_shown_to_whom_its_user_names() {
+    let scratch = Scratch::new();
+    scratch.configure("");
+    for live in [false, true] {
+        let node = live.then(|| scratch.serve());
+        let name = |who: &str| format!("{who}-{live}");
+        let (alice, bob) = (name("alice"), name("bob"));
+        scratch.json(&["user", "add", &alice]);
+        scratch.json(&["user", "add", &bob]);
+        let listed = || {
+            let users = scratch.json(&["user", "list"]);
+            let of = users["users"].as_array().unwrap().iter().find(|user| user["name"] == alice.as_str()).cloned();
+            of.unwrap()["presence_to"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(listed(), "nobody", "the default");
+        let answer = scratch.json(&["user", "set", &alice, "--presence-to", &format!("{bob}@localhost")]);
+        assert_eq!((answer["presence_to"].as_str(), answer["open_to_strangers"].as_bool()), (Some(&*bob), Some(false)));
+        assert_eq!(listed(), bob);
+        scratch.json(&["user", "set", &alice, "--open-to", "strangers"]);
+        assert_eq!(listed(), bob, "what is not named stays");
+        scratch.json(&["user", "set", &alice, "--presence-to", "everybody-here"]);
+        assert_eq!(listed(), "everybody-here");
+        scratch.fails(&["user", "set", &alice, "--presence-to", "carol"], 4);
+        scratch.fails(&["user", "set", &alice, "--presence-to", "carol@example.net"], 2);
+        scratch.fails(&["user", "set", &alice], 2);
+        scratch.json(&["user", "set", &alice, "--presence-to", &bob]);
+        scratch.json(&["user", "remove", &bob]);
+        assert_eq!(listed(), "nobody", "whoever is called bob next is somebody else");
+        if let Some(node) = node {
+            assert_eq!(node.stop().0, Some(0));
+        }
+    }
+}
+
+#[test]
 fn users_are_the_same_with_and_without_a_running_node() {
     let scratch = Scratch::new();
     scratch.configure("");

@@ -15,6 +15,7 @@ use counting::{Counting, allocations};
 use farspeak_node::authentication::AuthenticationConfig;
 use farspeak_node::domain::Domain;
 use farspeak_node::event::{Event, Ticket};
+use farspeak_node::events::EventsConfig;
 use farspeak_node::location::Location;
 use farspeak_node::registrar::RegistrarConfig;
 use farspeak_node::shard::{Shard, ShardConfig};
@@ -100,6 +101,7 @@ impl Load {
                 proxy: ProxyConfig::default(),
                 registrar: RegistrarConfig::default(),
                 authentication: AuthenticationConfig::default(),
+                events: EventsConfig::default(),
                 limits: Limits::default(),
             },
         });

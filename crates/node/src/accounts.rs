@@ -6,7 +6,7 @@ use farspeak_sansio::Rng;
 use farspeak_sip::digest::{Algorithm, Ha1};
 
 use crate::store::{Store, StoreError, UserRow};
-use crate::users::{NameError, Secret, User, validate_name};
+use crate::users::{NameError, PresenceTo, Secret, User, validate_name};
 
 /// The realm of this store, fixed by whoever asks first: passwords are hashed with it.
 ///
@@ -45,27 +45,54 @@ pub fn add(
 pub fn reset(store: &mut Store, rng: &mut impl Rng, realm: &str, name: &str) -> Result<(User, Secret), AccountError> {
     let old = find(store, name)?;
     let secret = Secret::generate(rng);
-    let user = User { open_to_strangers: old.open_to_strangers, ..User::new(name, realm, &secret) };
+    let mut user = User::new(name, realm, &secret);
+    user.open_to_strangers = old.open_to_strangers;
+    user.presence_to = PresenceTo::from_stored(&old.presence_to);
     store.update_user(&to_row(&user, old.created_at_unix_ms))?;
     Ok((user, secret))
 }
 
-/// Lets callers without an account here ring a user, or no longer.
+/// Changes whether callers without an account here may ring a user, and who may see the user's presence; what is `None`
+/// stays.
 ///
 /// # Errors
-/// There is no such user, or the store cannot be written.
-pub fn open_to_strangers(store: &mut Store, name: &str, open: bool) -> Result<User, AccountError> {
-    let row = UserRow { open_to_strangers: open, ..find(store, name)? };
+/// There is no such user, or one who is to see the presence does not exist, or the store cannot be written.
+pub fn set(
+    store: &mut Store,
+    name: &str,
+    open: Option<bool>,
+    presence_to: Option<&PresenceTo>,
+) -> Result<User, AccountError> {
+    let users = store.users()?;
+    let exists = |name: &String| users.iter().any(|row| row.name == *name);
+    let named = presence_to.map_or(&[][..], PresenceTo::names);
+    if let Some(nobody) = named.iter().find(|name| !exists(name)) {
+        return Err(AccountError::Unknown(nobody.clone()));
+    }
+    let mut row = find(store, name)?;
+    row.open_to_strangers = open.unwrap_or(row.open_to_strangers);
+    row.presence_to = presence_to.map_or(row.presence_to, PresenceTo::to_string);
     store.update_user(&row)?;
     from_row(&row).ok_or_else(|| AccountError::Damaged(name.to_owned()))
 }
 
-/// Removes a user.
+/// Removes a user. Others show their presence to that name no longer: whoever gets it next is somebody else. Gives those
+/// others.
 ///
 /// # Errors
 /// There is no such user, or the store cannot be written.
-pub fn remove(store: &mut Store, name: &str) -> Result<(), AccountError> {
-    if store.remove_user(name)? { Ok(()) } else { Err(AccountError::Unknown(name.to_owned())) }
+pub fn remove(store: &mut Store, name: &str) -> Result<Vec<User>, AccountError> {
+    let mut changed = Vec::new();
+    for row in store.users()? {
+        let before = PresenceTo::from_stored(&row.presence_to);
+        let after = before.without(name);
+        if row.name != name && after != before {
+            let row = UserRow { presence_to: after.to_string(), ..row };
+            store.update_user(&row)?;
+            changed.extend(from_row(&row));
+        }
+    }
+    if store.remove_user(name)? { Ok(changed) } else { Err(AccountError::Unknown(name.to_owned())) }
 }
 
 /// All users of the store that the core can use. Damaged rows are left out and named in the log by their number.
@@ -95,6 +122,7 @@ fn to_row(user: &User, created_at_unix_ms: i64) -> UserRow {
         ha1_md5_with_realm: user.ha1_md5_with_realm.to_hex(),
         ha1_sha256_with_realm: user.ha1_sha256_with_realm.to_hex(),
         open_to_strangers: user.open_to_strangers,
+        presence_to: user.presence_to.to_string(),
         created_at_unix_ms,
     }
 }
@@ -107,6 +135,7 @@ fn from_row(row: &UserRow) -> Option<User> {
         ha1_md5_with_realm: Ha1::from_hex(Algorithm::Md5, &row.ha1_md5_with_realm)?,
         ha1_sha256_with_realm: Ha1::from_hex(Algorithm::Sha256, &row.ha1_sha256_with_realm)?,
         open_to_strangers: row.open_to_strangers,
+        presence_to: PresenceTo::from_stored(&row.presence_to),
     })
 }
 
@@ -170,7 +199,17 @@ mod tests {
         let (renewed, _) = reset(&mut store, &mut rng, &realm, "alice").unwrap();
         assert!(renewed.open_to_strangers, "what is not the secret stays");
         assert!(load(&mut store).unwrap() == [renewed]);
-        assert!(!open_to_strangers(&mut store, "alice", false).unwrap().open_to_strangers);
+        assert!(!set(&mut store, "alice", Some(false), None).unwrap().open_to_strangers);
+        let bob = PresenceTo::only(vec!["bob".to_owned()]).unwrap();
+        assert!(
+            matches!(set(&mut store, "alice", None, Some(&bob)), Err(AccountError::Unknown(name)) if name == "bob")
+        );
+        add(&mut store, &mut rng, &realm, "bob", false, 7).unwrap();
+        assert!(set(&mut store, "alice", None, Some(&bob)).unwrap().presence_to.allows("bob"));
+        assert!(reset(&mut store, &mut rng, &realm, "alice").unwrap().0.presence_to.allows("bob"));
+        let changed = remove(&mut store, "bob").unwrap();
+        assert!(changed.len() == 1 && !changed[0].presence_to.allows("bob"), "the next bob is somebody else");
+        assert!(!load(&mut store).unwrap()[0].presence_to.allows("bob"));
         remove(&mut store, "alice").unwrap();
         assert!(matches!(remove(&mut store, "alice"), Err(AccountError::Unknown(_))));
     }

@@ -19,8 +19,8 @@ use toml::de::{DeTable, DeValue};
 pub use schema::Key;
 use schema::Section;
 pub use sections::{
-    AdminConfig, AuthSection, CertificateConfig, DangerousConfig, DomainConfig, LegacyConfig, LimitsSection,
-    ListenConfig, LogConfig, NodeSection, ProxySection, RegistrarSection, StoreSection, ThrottleSection,
+    AdminConfig, AuthSection, CertificateConfig, DangerousConfig, DomainConfig, EventsSection, LegacyConfig,
+    LimitsSection, ListenConfig, LogConfig, NodeSection, ProxySection, RegistrarSection, StoreSection, ThrottleSection,
 };
 pub use suggest::nearest;
 pub use value::{Durability, Everywhere, LogFormat, LogLevel, Loopback, Transports};
@@ -71,6 +71,8 @@ config! {
     limits: LimitsSection,
     /// How calls are passed on.
     proxy: ProxySection,
+    /// Who is told what about users.
+    events: EventsSection,
     /// How the process runs.
     node: NodeSection,
     /// Metrics and health.

@@ -16,7 +16,7 @@ use crate::accounts::{self, AccountError};
 use crate::domain::Aor;
 use crate::entropy::SystemRng;
 use crate::store::{Store, StoreError};
-use crate::users::User;
+use crate::users::{PresenceTo, User};
 
 /// What a node can be asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,12 +40,14 @@ pub enum Request {
         /// The name.
         name: String,
     },
-    /// Changes who may ring a user.
+    /// Changes who may ring a user, and who may see the user's presence.
     UserSet {
         /// The name.
         name: String,
-        /// Whether strangers may.
-        open_to_strangers: bool,
+        /// Whether strangers may ring; `None` leaves it.
+        open_to_strangers: Option<bool>,
+        /// Who may see the presence, in words that [`PresenceTo::read`] takes; `None` leaves it.
+        presence_to: Option<Vec<String>>,
     },
     /// How the node is.
     Status,
@@ -62,8 +64,9 @@ impl Request {
             Self::UserList => json!({"command": "user.list"}),
             Self::UserRemove { name } => json!({"command": "user.remove", "name": name}),
             Self::UserReset { name } => json!({"command": "user.reset", "name": name}),
-            Self::UserSet { name, open_to_strangers } => {
-                json!({"command": "user.set", "name": name, "open_to_strangers": open_to_strangers})
+            Self::UserSet { name, open_to_strangers, presence_to } => {
+                let (open, to) = (open_to_strangers, presence_to);
+                json!({"command": "user.set", "name": name, "open_to_strangers": open, "presence_to": to})
             }
             Self::Status => json!({"command": "status"}),
             Self::Reload => json!({"command": "reload"}),
@@ -84,8 +87,12 @@ impl Request {
             Some("user.remove") => Ok(Self::UserRemove { name: name()? }),
             Some("user.reset") => Ok(Self::UserReset { name: name()? }),
             Some("user.set") => {
-                let open_to_strangers = open().ok_or("`open_to_strangers` is missing")?;
-                Ok(Self::UserSet { name: name()?, open_to_strangers })
+                let presence_to = words(&value["presence_to"])?;
+                let open_to_strangers = open();
+                if open_to_strangers.is_none() && presence_to.is_none() {
+                    return Err("neither `open_to_strangers` nor `presence_to` is there".to_owned());
+                }
+                Ok(Self::UserSet { name: name()?, open_to_strangers, presence_to })
             }
             Some("status") => Ok(Self::Status),
             Some("reload") => Ok(Self::Reload),
@@ -93,6 +100,13 @@ impl Request {
             None => Err("`command` is missing".to_owned()),
         }
     }
+}
+
+/// A list of words, if there is one.
+fn words(value: &Value) -> Result<Option<Vec<String>>, String> {
+    let Some(list) = value.as_array() else { return Ok(None) };
+    let words = list.iter().map(|word| word.as_str().map(str::to_owned)).collect::<Option<_>>();
+    words.map(Some).ok_or_else(|| "`presence_to` is no list of words".to_owned())
 }
 
 /// Why a request was not done.
@@ -210,7 +224,7 @@ pub fn ask(socket: &Path, request: &Request) -> io::Result<Answer> {
 const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: u64 = 1 << 30;
 /// Longest request line that a node reads, in bytes.
-pub const MAX_REQUEST: u64 = 4096;
+pub const MAX_REQUEST: u64 = 65_536;
 
 /// What has to change in a running node after the store has changed.
 #[derive(Clone, Debug)]
@@ -221,8 +235,8 @@ pub enum Effect {
     Put(User),
     /// This user is new or different, and the user's registrations end.
     Renew(User),
-    /// This user is gone, and so are the user's registrations.
-    Gone(String),
+    /// This user is gone, and so are the user's registrations. The others are different: they had named this one.
+    Gone(String, Vec<User>),
 }
 
 /// Does what a request about users asks, in the store.
@@ -249,13 +263,16 @@ pub fn perform_on_store(store: &mut Store, domain: &str, request: &Request) -> R
             Ok((with_secret(&user, &secret), Effect::Renew(user)))
         }
         Request::UserRemove { name } => {
-            accounts::remove(store, name)?;
+            let others = accounts::remove(store, name)?;
             store.remove_bindings(Aor::new(name, domain).as_str())?;
-            Ok((json!({ "name": name }), Effect::Gone(name.clone())))
+            Ok((json!({ "name": name }), Effect::Gone(name.clone(), others)))
         }
-        Request::UserSet { name, open_to_strangers } => {
-            let user = accounts::open_to_strangers(store, name, *open_to_strangers)?;
-            Ok((json!({"name": name, "open_to_strangers": open_to_strangers}), Effect::Put(user)))
+        Request::UserSet { name, open_to_strangers, presence_to } => {
+            let to = presence_to.as_ref().map(|words| PresenceTo::read(words, domain)).transpose();
+            let to = to.map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
+            let user = accounts::set(store, name, *open_to_strangers, to.as_ref())?;
+            let (open, to) = (user.open_to_strangers, user.presence_to.to_string());
+            Ok((json!({"name": name, "open_to_strangers": open, "presence_to": to}), Effect::Put(user)))
         }
         Request::UserList => {
             let users: Vec<Value> = store
@@ -264,7 +281,7 @@ pub fn perform_on_store(store: &mut Store, domain: &str, request: &Request) -> R
                 .map(|row| {
                     json!({
                         "name": row.name, "address": format!("sip:{}@{domain}", row.name),
-                        "open_to_strangers": row.open_to_strangers, "created_at_unix_ms": row.created_at_unix_ms,
+                        "open_to_strangers": row.open_to_strangers, "presence_to": row.presence_to, "created_at_unix_ms": row.created_at_unix_ms,
                     })
                 })
                 .collect();
@@ -295,13 +312,21 @@ mod tests {
             Request::UserList,
             Request::UserRemove { name: name() },
             Request::UserReset { name: name() },
-            Request::UserSet { name: name(), open_to_strangers: false },
+            Request::UserSet { name: name(), open_to_strangers: Some(false), presence_to: None },
+            Request::UserSet { name: name(), open_to_strangers: None, presence_to: Some(vec![name()]) },
             Request::Status,
             Request::Reload,
         ] {
             assert_eq!(Request::parse(&request.to_json().to_string()), Ok(request));
         }
-        for bad in ["", "3", "{}", r#"{"command":"dance"}"#, r#"{"command":"user.add"}"#] {
+        for bad in [
+            "",
+            "3",
+            "{}",
+            r#"{"command":"dance"}"#,
+            r#"{"command":"user.add"}"#,
+            r#"{"command":"user.set","name":"a"}"#,
+        ] {
             assert!(Request::parse(bad).is_err(), "{bad}");
         }
     }

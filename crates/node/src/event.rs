@@ -3,6 +3,7 @@
 use farspeak_sansio::Flow;
 
 use crate::binding::BindingRow;
+use crate::events::News;
 
 /// Names one registration that waits for the store. Unique within its shard.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -28,6 +29,14 @@ pub enum Event {
         flow: Flow,
         /// The message as it arrived.
         bytes: Vec<u8>,
+    },
+    /// Something that watchers of another shard are subscribed to has changed: pass it to that shard's
+    /// [`hear`](crate::shard::Shard::hear).
+    Tell {
+        /// Which shard.
+        shard: u8,
+        /// What has changed.
+        news: News,
     },
     /// Close the connection: its peer is cut off.
     CloseFlow {

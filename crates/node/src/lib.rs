@@ -24,6 +24,7 @@ pub mod domain;
 #[cfg(feature = "edge")]
 pub mod entropy;
 pub mod event;
+pub mod events;
 pub mod flow_token;
 mod fork;
 #[cfg(feature = "edge")]

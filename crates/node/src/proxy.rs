@@ -3,6 +3,7 @@
 //! ```text
 //! request ─▶ validate §16.3 ─▶ Route §16.4 ─▶ whom is it for? ─▶ admission ─▶ targets §16.5 ─▶ forward §16.6
 //!                                              │ REGISTER ─▶ registration     │
+//!                                              ├ SUBSCRIBE, PUBLISH ─▶ events │
 //!                                              └ to the node itself ─▶ local  └ refused: 403 404 407 480 …
 //! ```
 //!
@@ -26,6 +27,7 @@ use farspeak_sip::message::{HeaderErrorKind, HeaderName, Host, Message, Method, 
 use crate::binding::Binding;
 use crate::domain::Aor;
 use crate::event::Event;
+use crate::events::Asked;
 use crate::flow_token::{FlowToken, OtherSide, Side, same_flow, user_hash};
 use crate::fork::{Context, Target, TargetSet};
 use crate::loop_detection::loop_key;
@@ -104,6 +106,11 @@ impl Core {
         }
         if matches!(destination, Destination::Node) {
             return self.answer_for_node(now, tx, &flow, request).map(|()| None);
+        }
+        // Who asks for an address of ours asks us; in a dialog by a token of ours, whoever is at the other end.
+        if let (Destination::User(aor), Some(asked)) = (&destination, Asked::of(request)) {
+            self.asked(now, tx, flow, request, aor.clone(), asked)?;
+            return Ok(None);
         }
         if self.check_hops(request)? {
             self.answer_options(now, tx, request);

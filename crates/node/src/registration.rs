@@ -80,6 +80,7 @@ impl Core {
     pub(crate) fn finish_registration(&mut self, now: Instant, ticket: Ticket, stored: bool) {
         let Some(registration) = self.commits.remove(&ticket) else { return };
         let Registration { tx, flow, request, commit } = registration;
+        self.registrations_changed(|| commit.aor.clone());
         let answer = commit.settle(now, &self.shared.location, stored);
         if stored {
             Counters::count(&self.shared.counters.registrations);

@@ -319,6 +319,12 @@ fn builder(
                     });
                 }
             }
+            Event::Tell { shard: other, news } => {
+                if let Some(handle) = context.handles().get(other) {
+                    // A full queue loses it: the next news, or the refresh of the subscription, brings what it named.
+                    let _ = handle.run(move |shard, now| shard.hear(now, news));
+                }
+            }
             Event::CloseFlow { flow } => context.close(flow),
         })
         .on_stop(|_, _| (), |shard| shard.is_idle())

@@ -8,15 +8,17 @@
 //!
 //! One shard runs per core. Flows and transactions stay on their shard; the location table, the users, the throttle and
 //! the nonces are shared ([`Shared`]). A response that the kernel delivers to the wrong shard is handed over by
-//! [`Event::ToShard`].
+//! [`Event::ToShard`]; what watchers of another shard wait for, by [`Event::Tell`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use farspeak_sansio::{Flow, FlowId, Instant, Ladder, Machine, Receive, Rng, TimerTable, Transmit};
 use farspeak_sip::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
+use farspeak_sip::event::SubscriptionId;
 
 use crate::event::{Event, Ticket};
+use crate::events::Notifier;
 use crate::fork::Context;
 use crate::keep_alive::KeepAlive;
 use crate::record_route::Names;
@@ -48,6 +50,8 @@ pub struct ShardCounts {
     pub keep_alives: usize,
     /// Transactions, client and server.
     pub transactions: usize,
+    /// Subscriptions that are notified, those that are ending included.
+    pub subscriptions: usize,
 }
 
 /// The machine that one core runs.
@@ -62,6 +66,8 @@ pub struct Shard {
 
 /// Everything of a shard but its contexts: what a context needs at hand to get on.
 pub(crate) struct Core {
+    /// Its number.
+    pub(crate) id: u8,
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Arc<Settings>,
     generation: u64,
@@ -75,6 +81,7 @@ pub(crate) struct Core {
     pub(crate) timers: TimerTable<Timer>,
     pub(crate) names: Names,
     pub(crate) keep_alive: KeepAlive,
+    pub(crate) notifier: Notifier,
     pub(crate) scratch: Scratch,
     pub(crate) events: VecDeque<Event>,
 }
@@ -97,19 +104,23 @@ pub(crate) enum Timer {
     SerialRing(ServerTx, usize),
     /// A datagram flow wants a CRLF.
     KeepAlive(u32),
+    /// A contact may have expired whose registration is watched.
+    Watched(SubscriptionId),
 }
 
 impl Shard {
     /// A shard with nothing under way.
     pub fn new(config: ShardConfig) -> Self {
-        let ShardConfig { id, shared, rng, mut endpoint } = config;
+        let ShardConfig { id, shared, mut rng, mut endpoint } = config;
         let settings = shared.settings();
         endpoint.shard = id;
         endpoint.limits = settings.limits.clone();
         let proxy = &settings.proxy;
         let timers = TimerTable::new(&[proxy.timer_c, proxy.serial_ring, proxy.udp_keep_alive]);
+        let notifier = Notifier::new(&settings, endpoint.timers, &mut *rng);
         Self {
             core: Core {
+                id,
                 generation: shared.generation(),
                 bounds: (endpoint.max_transactions, endpoint.max_open_per_flow),
                 endpoint: Endpoint::new(endpoint, rng),
@@ -119,6 +130,7 @@ impl Shard {
                 timers,
                 names: Names::new(settings.public_name.as_deref()),
                 keep_alive: KeepAlive::default(),
+                notifier,
                 scratch: Scratch::default(),
                 events: VecDeque::new(),
                 shared,
@@ -148,6 +160,7 @@ impl Shard {
             commits: self.core.commits.len(),
             keep_alives: self.core.keep_alive.len(),
             transactions: self.core.endpoint.counts().transactions(),
+            subscriptions: self.core.notifier.len(),
         }
     }
 
@@ -173,16 +186,20 @@ impl Shard {
     }
 
     /// Handles what the transaction layer has to say, until it is silent.
-    fn pump(&mut self, now: Instant) {
-        while let Some(event) = self.core.endpoint.poll_event() {
-            self.handle(now, event);
+    pub(crate) fn pump(&mut self, now: Instant) {
+        loop {
+            match self.core.endpoint.poll_event() {
+                Some(event) => self.handle(now, event),
+                None if self.core.attend(now) => {}
+                None => break,
+            }
         }
         self.forget_outdated_timers();
     }
 
     /// Drops timers at the front whose reason has gone, so that they wake nobody.
     fn forget_outdated_timers(&mut self) {
-        let contexts = &self.contexts;
+        let (contexts, notifier) = (&self.contexts, &self.core.notifier);
         self.core.timers.prune(|timer| match *timer {
             Timer::C(tx, branch, number) => {
                 let branch = contexts.get(&tx).and_then(|context| context.branches.get(branch));
@@ -192,11 +209,13 @@ impl Shard {
                 contexts.get(&tx).is_none_or(|context| context.finished || context.branches.len() != branches)
             }
             Timer::KeepAlive(_) => false,
+            Timer::Watched(id) => !notifier.has(id),
         });
     }
 
     fn handle(&mut self, now: Instant, event: endpoint::Event) {
         use endpoint::Event as Sip;
+        let Some(event) = self.core.for_notifier(now, event) else { return };
         match event {
             Sip::Request { tx, flow, request } => self.request(now, tx, flow, request),
             Sip::Ack { flow, request } => self.core.forward_ack(now, flow, &request),
@@ -222,6 +241,7 @@ impl Shard {
             Timer::C(tx, branch, number) => self.timer_c(now, tx, branch, number),
             Timer::SerialRing(tx, branches) => self.serial_ring(now, tx, branches),
             Timer::KeepAlive(slot) => self.core.keep_alive_due(now, slot),
+            Timer::Watched(id) => self.core.watched_expiry(now, id),
         }
     }
 }
@@ -238,6 +258,7 @@ impl Core {
         let (limits, bounds) = (self.settings.limits.clone(), self.bounds);
         self.endpoint.set_bounds(limits, bounds.0, bounds.1);
         self.names = Names::new(self.settings.public_name.as_deref());
+        self.notifier.configure(&self.settings);
     }
 
     /// A ticket for a registration that waits for the store.
@@ -260,6 +281,8 @@ impl Machine for Shard {
     fn handle_timeout(&mut self, now: Instant) {
         self.core.endpoint.handle_timeout(now);
         self.pump(now);
+        self.core.notifier_timeout(now);
+        self.pump(now);
         while let Some(timer) = self.core.timers.pop_due(now) {
             self.fire(now, timer);
             self.pump(now);
@@ -281,10 +304,8 @@ impl Machine for Shard {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        match (self.core.endpoint.poll_timeout(), self.core.timers.next()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let (timers, notifier) = (self.core.timers.next(), self.core.notifier.poll_timeout());
+        self.core.endpoint.poll_timeout().into_iter().chain(timers).chain(notifier).min()
     }
 
     fn poll_event(&mut self) -> Option<Event> {

@@ -16,6 +16,7 @@ use farspeak_sip::message::Limits;
 
 use crate::authentication::AuthenticationConfig;
 use crate::domain::Domain;
+use crate::events::{EventsConfig, Publications, Watches};
 use crate::location::Location;
 use crate::registrar::RegistrarConfig;
 use crate::throttle::Throttle;
@@ -27,6 +28,10 @@ pub struct Shared {
     pub location: Location,
     /// Who exists.
     pub users: Users,
+    /// Who watches whom.
+    pub(crate) watches: Watches,
+    /// What users have published about themselves.
+    pub(crate) publications: Publications,
     /// Who has guessed too often.
     pub throttle: Throttle,
     /// Digest nonces, one window for all shards.
@@ -67,6 +72,8 @@ impl Shared {
         Arc::new(Self {
             location: parts.location,
             users: parts.users,
+            watches: Watches::new(),
+            publications: Publications::new(),
             throttle: parts.throttle,
             nonces: parts.nonces,
             keys: parts.keys,
@@ -100,6 +107,16 @@ impl Shared {
         flow.transport.is_reliable() && self.failed.read().unwrap_or_else(PoisonError::into_inner).contains(flow.id)
     }
 
+    /// How many subscriptions this node notifies.
+    pub fn subscriptions(&self) -> usize {
+        self.watches.len()
+    }
+
+    /// Bytes of presence documents held.
+    pub fn published_bytes(&self) -> usize {
+        self.publications.bytes()
+    }
+
     /// Changes with every [`Shared::replace_settings`], so that a shard can keep its own `Arc` until then.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -121,6 +138,8 @@ pub struct Settings {
     pub registrar: RegistrarConfig,
     /// How users prove who they are.
     pub authentication: AuthenticationConfig,
+    /// Bounds and choices of the notifier and the event state compositor.
+    pub events: EventsConfig,
     /// Bounds of a single message.
     pub limits: Limits,
 }
@@ -228,6 +247,10 @@ pub struct Counters {
     pub answered: AtomicU64,
     /// REGISTERs that ended with 200.
     pub registrations: AtomicU64,
+    /// Subscriptions accepted, pending ones included; refreshes do not count.
+    pub subscriptions: AtomicU64,
+    /// PUBLISHes that ended with 200.
+    pub publications: AtomicU64,
     /// Requests refused for want of (valid) credentials: 401, 407 and 403.
     pub refused: AtomicU64,
     /// Messages that could not be parsed.

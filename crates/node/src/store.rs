@@ -26,7 +26,8 @@ pub use error::StoreError;
 pub const FILE_NAME: &str = "farspeak.db";
 
 /// The steps of the schema, in order. A step never changes once published; a new one is added instead.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql"), include_str!("../migrations/3.sql")];
 
 /// Marks the file as ours (`PRAGMA application_id`): "Fspk".
 const APPLICATION_ID: i64 = 0x4673_706b;
@@ -46,6 +47,8 @@ pub struct UserRow {
     pub ha1_sha256_with_realm: String,
     /// Whether callers without an account here may ring this user.
     pub open_to_strangers: bool,
+    /// Who may see the user's presence, as [`PresenceTo`](crate::users::PresenceTo) writes it.
+    pub presence_to: String,
     /// When the user was added, in milliseconds since 1970.
     pub created_at_unix_ms: i64,
 }
@@ -234,7 +237,7 @@ impl Store {
         let changed = self.execute(
             sqlx::query(
                 "INSERT INTO users (name, ha1_md5, ha1_sha256, ha1_md5_with_realm, ha1_sha256_with_realm, \
-                 open_to_strangers, created_at_unix_ms) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                 open_to_strangers, presence_to, created_at_unix_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )
             .bind(user.name.clone())
             .bind(user.ha1_md5.clone())
@@ -242,6 +245,7 @@ impl Store {
             .bind(user.ha1_md5_with_realm.clone())
             .bind(user.ha1_sha256_with_realm.clone())
             .bind(user.open_to_strangers)
+            .bind(user.presence_to.clone())
             .bind(user.created_at_unix_ms),
         )?;
         Ok(changed > 0)
@@ -255,13 +259,14 @@ impl Store {
         let changed = self.execute(
             sqlx::query(
                 "UPDATE users SET ha1_md5 = ?, ha1_sha256 = ?, ha1_md5_with_realm = ?, ha1_sha256_with_realm = ?, \
-                 open_to_strangers = ? WHERE name = ?",
+                 open_to_strangers = ?, presence_to = ? WHERE name = ?",
             )
             .bind(user.ha1_md5.clone())
             .bind(user.ha1_sha256.clone())
             .bind(user.ha1_md5_with_realm.clone())
             .bind(user.ha1_sha256_with_realm.clone())
             .bind(user.open_to_strangers)
+            .bind(user.presence_to.clone())
             .bind(user.name.clone()),
         )?;
         Ok(changed > 0)

@@ -1,7 +1,9 @@
-//! Local users: their names, what is stored of their secrets, and whether strangers may reach them.
+//! Local users: their names, what is stored of their secrets, who may reach them and who may see their presence.
 //!
 //! Secrets are generated, never chosen: nobody can pick `300`. Only their hashes are kept (HA1, RFC 7616 §3.4.2). The
 //! edge loads users from the store and changes them live; the authenticator and the policy of every shard look up here.
+
+mod presence_to;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,6 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use farspeak_sansio::Rng;
 use farspeak_sip::digest::{Algorithm, Ha1};
+
+pub use presence_to::{PresenceTo, PresenceToError};
 
 /// A local user.
 ///
@@ -28,6 +32,8 @@ pub struct User {
     pub ha1_sha256_with_realm: Ha1,
     /// Whether callers who are no users here may reach this one. Default no.
     pub open_to_strangers: bool,
+    /// Who may see the user's presence. Default nobody.
+    pub presence_to: PresenceTo,
 }
 
 impl User {
@@ -42,6 +48,7 @@ impl User {
             ha1_md5_with_realm: ha1(Algorithm::Md5, &with_realm),
             ha1_sha256_with_realm: ha1(Algorithm::Sha256, &with_realm),
             open_to_strangers: false,
+            presence_to: PresenceTo::Nobody,
         }
     }
 

@@ -142,6 +142,37 @@ section! {
 }
 
 section! {
+    /// Who is told what about users: where their phones are registered (RFC 3680), how they say they are (RFC 3856,
+    /// RFC 3903), and who watches them (RFC 3857). What is said here is held in memory: after a restart phones subscribe
+    /// and publish again.
+    "events" EventsSection {
+        /// Most subscriptions at a time; further ones are told to come later (503), as beyond the next three bounds.
+        max_subscriptions: usize = 50_000,
+        /// Most subscriptions to one user.
+        max_per_watched: usize = 512,
+        /// Most subscriptions of one user.
+        max_per_subscriber: usize = 256,
+        /// Most subscriptions over one connection.
+        max_per_flow: usize = 1024,
+        /// Shortest time of a subscription or publication; less is answered 423.
+        min_expires: Duration = Duration::from_secs(60),
+        /// Longest time; phones that ask for more get this.
+        max_expires: Duration = Duration::from_secs(3600),
+        /// Shortest time between two notifications of one subscription.
+        notify_interval: Duration = Duration::from_secs(5),
+        /// Names of users who may watch where everybody's phones are registered, such as an attendant console's. Each
+        /// user may watch the user's own.
+        registrations_to: Vec<String> = Vec::new(),
+        /// Most publications of one user at a time: one a phone. One more takes the place of the stalest.
+        max_publications: usize = 8,
+        /// Longest published document in bytes.
+        max_publication: usize = 16_384,
+        /// Most bytes of published documents in all; further ones get 503.
+        max_published: usize = 67_108_864,
+    }
+}
+
+section! {
     /// How the process runs.
     "node" NodeSection {
         /// Threads that handle messages; 0 takes one per core.

@@ -30,6 +30,17 @@ impl Core {
             }
             return Err(Refusal::new(StatusCode::FORBIDDEN).reason("From Is Not Who Began The Dialog"));
         }
+        self.prove(now, flow, request, self.target_of(destination))
+    }
+
+    /// Lets a request that is in no dialog of ours pass to `target`, or says how it is refused.
+    pub(crate) fn prove(
+        &self,
+        now: Instant,
+        flow: &Flow,
+        request: &Message,
+        target: Target,
+    ) -> Result<Option<Arc<User>>, Refusal> {
         let authenticator = self.authenticator();
         let verdict = match authenticator.check(now, flow, request, Role::Proxy) {
             Checked::CutOff => return Err(Refusal::silence()),
@@ -41,7 +52,7 @@ impl Core {
             in_dialog: false,
             credentials: verdict.credentials(),
             originator: authenticator.originator(flow, request, user.map(AsRef::as_ref)),
-            target: self.target_of(destination),
+            target,
         };
         match decide(&facts) {
             Decision::Allow => Ok(user.cloned()),

@@ -11,6 +11,7 @@ use farspeak_sip::message::{HeaderName, Message, Method, ResponseBuilder, Status
 use siphasher::sip::SipHasher24;
 
 use crate::answer::Answer;
+use crate::events::ALLOW_EVENTS;
 use crate::shard::Core;
 use crate::shared::Counters;
 use crate::throttle::Gate;
@@ -87,6 +88,8 @@ impl Refusal {
 
 /// The methods that the node itself answers.
 const ALLOW: &str = "OPTIONS, REGISTER";
+/// The same, with what it answers for its users (RFC 3903 §7).
+const ALLOW_IN_ALL: &str = "OPTIONS, REGISTER, SUBSCRIBE, PUBLISH";
 
 impl Core {
     /// Answers the request finally.
@@ -177,7 +180,8 @@ impl Core {
     /// 200 to an OPTIONS, with what is true of this node (RFC 3261 §11.2). It reads no body, so it accepts none.
     pub(crate) fn answer_options(&mut self, now: Instant, tx: ServerTx, request: &Message) {
         let headers = [
-            (HeaderName::Allow, ALLOW),
+            (HeaderName::Allow, ALLOW_IN_ALL),
+            (HeaderName::AllowEvents, ALLOW_EVENTS),
             (HeaderName::Supported, SUPPORTED),
             (HeaderName::Accept, ""),
             (HeaderName::AcceptEncoding, "identity"),

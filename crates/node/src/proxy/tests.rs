@@ -18,6 +18,7 @@ use crate::authentication::AuthenticationConfig;
 use crate::binding::{Binding, BindingParts, Reach};
 use crate::domain::{Aor, Domain};
 use crate::event::Event;
+use crate::events::EventsConfig;
 use crate::location::{Change, Location, LocationConfig, LocationError};
 use crate::registrar::RegistrarConfig;
 use crate::shard::{Shard, ShardConfig};
@@ -42,6 +43,7 @@ fn settings(proxy: ProxyConfig) -> Settings {
         proxy,
         registrar: RegistrarConfig::default(),
         authentication: AuthenticationConfig::default(),
+        events: EventsConfig::default(),
         limits: Limits::default(),
     }
 }

@@ -14,7 +14,10 @@ use super::{SWEEP, ServeError, Server, admin, metrics};
 use crate::control::{
     Answer, Effect, Failure, FailureKind, MAX_REQUEST, Request, answer_line, perform_on_store, unix_ms,
 };
+use crate::events::News;
+use crate::shard::Shard;
 use crate::store::StoreError;
+use crate::users::User;
 
 /// The server while it runs; handlers borrow it between awaits only.
 pub(super) type State = Rc<RefCell<Server>>;
@@ -110,21 +113,41 @@ impl Server {
         let (mut value, effect) = outcome.map_err(stopped)??;
         match effect {
             Effect::None => self.count_phones(&mut value),
-            Effect::Put(user) => drop(self.shared.users.insert(user)),
+            Effect::Put(user) => self.put_user(user),
             Effect::Renew(user) => {
                 let name = user.name.clone();
                 self.shared.users.insert(user);
                 self.forget_phones(&name)?;
+                self.tell_shards(&News::UserEnded { name, gone: false });
             }
-            Effect::Gone(name) => {
+            Effect::Gone(name, others) => {
                 self.shared.users.remove(&name);
+                others.into_iter().for_each(|user| self.put_user(user));
                 self.forget_phones(&name)?;
+                self.tell_shards(&News::UserEnded { name, gone: true });
             }
         }
         if value.get("password").is_some() {
             value["server"] = self.way_in();
         }
         Ok(value)
+    }
+
+    fn put_user(&self, user: User) {
+        let name = user.name.clone();
+        self.shared.users.insert(user);
+        self.tell_shards(&News::User { name });
+    }
+
+    /// Watchers are told at once of what the operator changed; where a shard is busy, as soon as it is not.
+    fn tell_shards(&self, news: &News) {
+        for handle in self.net.handles().iter() {
+            let (handle, news) = (handle.clone(), news.clone());
+            tokio::task::spawn_local(async move {
+                // A shard that has died has no watchers.
+                let _ = handle.query(move |shard: &mut Shard, now| shard.hear(now, news)).await;
+            });
+        }
     }
 
     /// Tells the store if the wall clock has stepped: what it keeps is for a process that will start by that clock.

@@ -7,6 +7,7 @@ use farspeak_sip::message::Limits;
 use crate::authentication::AuthenticationConfig;
 use crate::config::Config;
 use crate::domain::Domain;
+use crate::events::EventsConfig;
 use crate::registrar::RegistrarConfig;
 use crate::shared::{ProxyConfig, Settings};
 use crate::throttle::ThrottleConfig;
@@ -40,12 +41,27 @@ pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
         believe_everybody: config.dangerous.no_authentication,
         ..AuthenticationConfig::default()
     };
+    let events = &config.events;
+    let events = EventsConfig {
+        max_subscriptions: events.max_subscriptions,
+        max_per_watched: events.max_per_watched,
+        max_per_subscriber: events.max_per_subscriber,
+        max_per_flow: events.max_per_flow,
+        min_expires: events.min_expires,
+        max_expires: events.max_expires,
+        notify_interval: events.notify_interval,
+        registrations_to: events.registrations_to.clone(),
+        max_publications: events.max_publications,
+        max_publication: events.max_publication,
+        max_published: events.max_published,
+    };
     Settings {
         domain,
         public_name: config.domain.public_name.clone(),
         proxy,
         registrar,
         authentication,
+        events,
         limits: limits(config),
     }
 }

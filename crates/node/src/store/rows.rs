@@ -161,6 +161,7 @@ pub(super) fn user(row: &SqliteRow) -> Result<UserRow, sqlx::Error> {
         ha1_md5_with_realm: row.try_get("ha1_md5_with_realm")?,
         ha1_sha256_with_realm: row.try_get("ha1_sha256_with_realm")?,
         open_to_strangers: row.try_get("open_to_strangers")?,
+        presence_to: row.try_get("presence_to")?,
         created_at_unix_ms: row.try_get("created_at_unix_ms")?,
     })
 }

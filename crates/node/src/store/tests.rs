@@ -42,6 +42,7 @@ fn alice() -> UserRow {
         ha1_md5_with_realm: "3".repeat(32),
         ha1_sha256_with_realm: "4".repeat(64),
         open_to_strangers: false,
+        presence_to: "nobody".to_owned(),
         created_at_unix_ms: 7,
     }
 }
@@ -123,6 +124,8 @@ fn users_come_and_go() {
     assert!(!store.add_user(&alice()).unwrap(), "a name is taken once");
     assert!(store.update_user(&UserRow { open_to_strangers: true, ..alice() }).unwrap());
     assert!(store.users().unwrap()[0].open_to_strangers);
+    assert!(store.update_user(&UserRow { presence_to: "bob,carol".to_owned(), ..alice() }).unwrap());
+    assert_eq!(store.users().unwrap()[0].presence_to, "bob,carol");
     assert!(store.remove_user("alice").unwrap());
     assert!(!store.remove_user("alice").unwrap());
     assert!(!store.update_user(&alice()).unwrap());
@@ -165,7 +168,7 @@ fn refuses_a_newer_file() {
     store.execute(sqlx::query("PRAGMA user_version = 99")).unwrap();
     store.close().unwrap();
     let error = Store::open(scratch.path(), Durability::Process).expect_err("newer");
-    assert!(matches!(error, StoreError::Newer { found: 99, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 99, known: 3, .. }), "{error:?}");
 }
 
 #[test]
@@ -173,11 +176,15 @@ fn reads_a_file_of_the_first_schema() {
     let scratch = Scratch::new();
     let mut store = open(&scratch);
     store.commit([&row("alice@example.org", 1)]).unwrap();
+    assert!(store.add_user(&alice()).unwrap());
     store.execute(sqlx::query("ALTER TABLE bindings DROP COLUMN since")).unwrap();
+    store.execute(sqlx::query("ALTER TABLE users DROP COLUMN presence_to")).unwrap();
     store.execute(sqlx::query("PRAGMA user_version = 1")).unwrap();
     store.close().unwrap();
     let unknown = BindingRow { since: 0, ..row("alice@example.org", 1) };
-    assert!(open(&scratch).bindings(0).unwrap().0 == [unknown]);
+    let mut store = open(&scratch);
+    assert!(store.bindings(0).unwrap().0 == [unknown]);
+    assert!(store.users().unwrap() == [alice()]);
 }
 
 #[test]

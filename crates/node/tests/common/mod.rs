@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod phone;
+pub mod watcher;
 pub mod world;
 
 pub use phone::Phone;

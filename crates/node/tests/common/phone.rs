@@ -196,6 +196,14 @@ impl Phone {
         self.send(now, job);
     }
 
+    /// A request that says of itself what `extra` says, From, To and Call-ID included, and no more.
+    pub fn request_bare(&mut self, now: Instant, method: Method, uri: &str) {
+        let headers = std::mem::take(&mut self.extra);
+        let job =
+            Job { method, uri: uri.to_owned(), headers, body: String::new(), cseq: 77, call: None, challenged: 0 };
+        self.send(now, job);
+    }
+
     /// 180 for the last call that came in.
     pub fn ring(&mut self, now: Instant) {
         self.provisional(now, 180);
@@ -461,6 +469,8 @@ impl Phone {
                 self.calls[at].state = State::Ended;
                 self.respond(now, tx, 200, &tag, &[]);
             }
+            // It takes whatever it is told.
+            (Method::Notify, None, Some(tag)) => self.respond(now, tx, 200, tag, &[]),
             (_, None, Some(_)) => self.respond(now, tx, 481, "none", &[]),
             (_, _, _) => {
                 let tag = self.token();

@@ -11,6 +11,7 @@ use farspeak_node::authentication::AuthenticationConfig;
 use farspeak_node::binding::BindingRow;
 use farspeak_node::domain::Domain;
 use farspeak_node::event::Event;
+use farspeak_node::events::EventsConfig;
 use farspeak_node::location::Location;
 use farspeak_node::registrar::RegistrarConfig;
 use farspeak_node::shard::{Shard, ShardConfig};
@@ -506,6 +507,7 @@ pub fn shared_for(seed: u64, domain: Domain, clock: Clock) -> Arc<Shared> {
             proxy: ProxyConfig::default(),
             registrar: RegistrarConfig::default(),
             authentication: AuthenticationConfig::default(),
+            events: EventsConfig::default(),
             limits: Limits::default(),
         },
     })
@@ -539,6 +541,10 @@ fn decide(node: &mut Node, context: &mut Context, (at, event): (usize, Event), s
             node.handed_over += 1;
             node.shards[usize::from(shard)].handle_receive(now, Receive { flow, bytes: &bytes });
         }
+        Event::Tell { shard, news } => {
+            node.told += 1;
+            node.shards[usize::from(shard)].hear(now, news);
+        }
         Event::CloseFlow { flow } => context.close(flow),
     }
 }
@@ -549,13 +555,15 @@ pub struct Node {
     pub shards: Vec<Shard>,
     /// How many messages came to another shard than the one whose transaction they belong to.
     pub handed_over: usize,
+    /// How often a shard told another what its watchers wait for.
+    pub told: usize,
     origin: Instant,
 }
 
 impl Node {
     fn new(shared: &Arc<Shared>, seed: u64, shards: usize, origin: Instant) -> Self {
         let shards = (0..shards as u8).map(|id| shard(shared, seed, id)).collect();
-        Self { shards, handed_over: 0, origin }
+        Self { shards, handed_over: 0, told: 0, origin }
     }
 
     fn own(&self, now: Instant) -> Instant {
@@ -603,7 +611,7 @@ impl Machine for Node {
 
 pub fn residue(shard: &Shard) -> Option<String> {
     let counts = shard.counts();
-    let left = counts.contexts + counts.branches + counts.commits + counts.transactions;
+    let left = counts.contexts + counts.branches + counts.commits + counts.transactions + counts.subscriptions;
     (left > 0).then(|| format!("{counts:?}"))
 }
 

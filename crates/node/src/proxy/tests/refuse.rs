@@ -32,7 +32,7 @@ fn max_forwards_runs_out() {
     let options = request("OPTIONS", "sip:bob@biloxi.example", "5", "Max-Forwards: 0\r\n");
     let answer = refused(&mut node, &options);
     assert!(first_line(&answer).contains(" 200 "));
-    assert_eq!(header(&answer, "Allow"), ["OPTIONS, REGISTER"]);
+    assert_eq!(header(&answer, "Allow"), ["OPTIONS, REGISTER, SUBSCRIBE, PUBLISH"]);
 }
 
 #[test]
