@@ -193,7 +193,7 @@ impl Agent<'_> {
         let pace = cx.shared.config.notify_pause;
         let mut notifier = Notifier::new(id, event.clone(), dialog, State::Requested(tx, wanted), pace);
         notifier.await_decision(&mut cx);
-        subscriptions.insert(Subscription::Notifier(notifier));
+        subscriptions.insert(Subscription::Notifier(Box::new(notifier)));
         emit(&mut cx, id, SubscriptionEvent::Requested { event, request });
     }
 }

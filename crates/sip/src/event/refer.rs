@@ -76,7 +76,7 @@ impl Agent<'_> {
         // RFC 3515 §2.4.6
         let event = header::Event { id: Some(seq.to_string()), ..header::Event::new("refer") };
         let subscriber = Subscriber::implied(&mut cx, id, event, dialog, half, request);
-        subscriptions.insert(Subscription::Subscriber(subscriber));
+        subscriptions.insert(Subscription::Subscriber(Box::new(subscriber)));
         Ok(id)
     }
 
@@ -150,7 +150,7 @@ impl Agent<'_> {
         let event = header::Event { id: Some(seq.to_string()), ..header::Event::new("refer") };
         let mut notifier = Notifier::requested_by(id, event, dialog, tx, 0);
         notifier.await_decision(&mut cx);
-        subscriptions.insert(Subscription::Notifier(notifier));
+        subscriptions.insert(Subscription::Notifier(Box::new(notifier)));
         emit(&mut cx, id, SubscriptionEvent::Referred { leg, refer_to, request });
     }
 }

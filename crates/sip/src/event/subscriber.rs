@@ -97,7 +97,7 @@ impl Agent<'_> {
             ..Subscriber::new(id, subscribe.event, half)
         };
         subscriber.send(&mut cx);
-        subscriptions.insert(Subscription::Subscriber(subscriber));
+        subscriptions.insert(Subscription::Subscriber(Box::new(subscriber)));
         Ok(id)
     }
 
@@ -157,7 +157,7 @@ impl Agent<'_> {
             };
             emit(&mut cx, next, SubscriptionEvent::Forked { original: id });
             fork.notified(&mut cx, tx, dialog, request);
-            subscriptions.insert(Subscription::Subscriber(fork));
+            subscriptions.insert(Subscription::Subscriber(Box::new(fork)));
             self.settle_subscription(next);
             return true;
         }

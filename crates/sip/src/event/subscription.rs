@@ -91,8 +91,8 @@ pub enum SubscriptionEnd {
 /// One end of a subscription.
 #[derive(Debug)]
 pub(crate) enum Subscription {
-    Subscriber(Subscriber),
-    Notifier(Notifier),
+    Subscriber(Box<Subscriber>),
+    Notifier(Box<Notifier>),
 }
 
 impl Subscription {
