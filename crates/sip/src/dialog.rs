@@ -228,6 +228,25 @@ impl Dialog {
         self.contact = contact;
     }
 
+    /// Sets From in our requests, given without tag (RFC 4916 §4.4.1).
+    pub(crate) fn set_local(&mut self, from: &str) {
+        self.local = format!("{from};tag={}", self.id.local_tag).into();
+    }
+
+    /// Takes the peer's From as our To, if its URI is another one than before (RFC 4916 §4.4.2).
+    pub(crate) fn take_remote(&mut self, request: &Message) -> bool {
+        let (Ok(from), Some(text)) = (request.from(), request.header(HeaderName::From)) else { return false };
+        let same = match (NameAddr::parse(HeaderName::To, &self.remote), from.uri()) {
+            (Ok(old), Ok(new)) => old.uri().is_ok_and(|old| old.equivalent(&new)),
+            (_, Ok(_)) => false,
+            (_, Err(_)) => true,
+        };
+        if !same {
+            self.remote = text.into();
+        }
+        !same
+    }
+
     pub(crate) fn set_flow(&mut self, flow: Flow) {
         self.flow = flow;
     }

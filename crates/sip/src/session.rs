@@ -32,14 +32,20 @@ mod bye;
 mod cancel;
 mod description;
 mod glare;
+mod identity;
+mod interval;
 mod invite;
 mod leg;
 mod modify;
 mod offer;
+mod peer;
 mod prack;
+mod redirect;
+mod referred;
 mod reinvite;
 mod reliable;
 mod replaces;
+mod timer;
 mod update;
 mod within;
 
@@ -56,6 +62,7 @@ use invite::Calling;
 pub use invite::Invite;
 use leg::{Leg, LegState};
 use offer::Misplaced;
+pub use redirect::Redirection;
 
 /// A session of a user agent. Dead once [`Event::Gone`] has named it; using it then does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +103,12 @@ pub enum VerbError {
     NeedsDescription,
     /// The bound on sessions is reached.
     TooMany,
+    /// What was given cannot be read: a URI, an address.
+    Malformed,
+    /// The peer has not said that it can do this, or we cannot.
+    Unsupported,
+    /// The target is a `sips` URI, but the flow is not encrypted or Contact is no `sips` URI (RFC 5630 §5.1.1).
+    NotSecure,
 }
 
 impl fmt::Display for VerbError {
@@ -105,6 +118,9 @@ impl fmt::Display for VerbError {
             Self::WrongState => "the state of the session does not allow this",
             Self::NeedsDescription => "the message has to carry an offer or answer",
             Self::TooMany => "there are too many sessions",
+            Self::Malformed => "what was given cannot be read",
+            Self::Unsupported => "the peer does not support this",
+            Self::NotSecure => "a sips target needs TLS and a sips Contact",
         })
     }
 }
@@ -157,6 +173,7 @@ impl Session {
         request: &Arc<Message>,
     ) {
         let Some(leg) = self.leg_of(dialog) else { return cx.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST) };
+        self.legs[leg].peer.learn(request);
         match method {
             Method::Bye => self.bye_received(cx, tx, leg, request),
             Method::Prack => self.prack_received(cx, tx, leg, request),
@@ -170,6 +187,9 @@ impl Session {
 
     /// A response to a request of ours.
     pub fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, pending: &Pending, response: Arc<Message>) {
+        if let Some(leg) = self.leg_of(pending.dialog) {
+            self.legs[leg].peer.learn(&response);
+        }
         match pending.method {
             Method::Invite if self.is_opening(tx) => self.invite_response(cx, pending.seq, response),
             Method::Invite => self.reinvite_response(cx, tx, pending, &response),
@@ -219,6 +239,8 @@ impl Session {
             TimerKind::RetransmitReliable => self.retransmit_reliable(cx, timer.serial),
             TimerKind::Unanswered => self.unanswered(cx, timer.serial),
             TimerKind::Backoff => self.backoff_timeout(cx, timer.serial),
+            TimerKind::SessionRefresh => self.refresh_due(cx, timer.serial),
+            TimerKind::SessionExpiry => self.session_expired(cx, timer.serial),
             _ => {} // not a session's
         }
     }

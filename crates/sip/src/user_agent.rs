@@ -14,12 +14,14 @@
 //! agent at a moment: `ua.at(now).invite(…)`.
 
 mod authenticate;
+mod capabilities;
 mod config;
 mod context;
 mod dispatch;
 mod event;
 mod message;
 mod outside;
+pub(crate) mod sips;
 mod timer;
 
 use std::collections::{HashMap, VecDeque};

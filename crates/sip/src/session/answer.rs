@@ -13,6 +13,7 @@ use super::{Done, HowEnded, Leg, LegId, LegState, Opening, Session, SessionId, V
 use crate::dialog::Dialog;
 use crate::endpoint::ServerTx;
 use crate::message::{Message, StatusCode};
+use crate::user_agent::sips::is_inconsistent;
 use crate::user_agent::{Agent, Context, Event, Extra, Owner, TimerKind};
 
 /// The INVITE that opened the session.
@@ -69,6 +70,12 @@ impl Agent<'_> {
         if full {
             return cx.refuse(tx, StatusCode::SERVICE_UNAVAILABLE);
         }
+        if is_inconsistent(&request) {
+            return cx.refuse(tx, StatusCode::BAD_REQUEST);
+        }
+        if cx.refuse_interval(tx, None, &request) {
+            return;
+        }
         let (tag, seq, contact) = (cx.tag(), cx.first_seq(), cx.contact_for(&request, &flow));
         let dialog = match Dialog::accept(&request, tag, contact, seq, flow) {
             Ok(dialog) => dialog,
@@ -81,8 +88,9 @@ impl Agent<'_> {
         let answer_timer = Some(cx.arm(owner, TimerKind::Answer, cx.shared.config.answer_timeout));
         let called = Called { tx, request: Arc::clone(&request), answered: false, answer_timer, replaces };
         let offers = Offers::called(is_described(&request));
-        let legs = vec![Leg::new(dialog, LegState::Early, offers)];
-        sessions.insert(Session { id, opening: Opening::Called(called), legs, ended: false });
+        let mut leg = Leg::new(dialog, LegState::Early, offers);
+        leg.peer.learn(&request);
+        sessions.insert(Session { id, opening: Opening::Called(called), legs: vec![leg], ended: false });
         cx.emit(Event::Incoming { session: id, replaces, flow, request });
     }
 }
@@ -149,13 +157,17 @@ impl Session {
         extra: &Extra,
     ) -> Done {
         let dialog = self.legs[index].dialog;
-        let role = self.legs[index].offers.respond(Kind::Success, describes(extra))?;
+        let leg = &mut self.legs[index];
+        let completed = leg.offers.completed();
+        let role = leg.offers.respond(Kind::Success, describes(extra))?;
         let without = (role == Role::Repeated).then(|| extra.clone().without_body());
         let extra = without.as_ref().unwrap_or(extra);
+        leg.description.sent(extra, completed);
         if let Some(dialog) = cx.shared.dialogs.get_mut(dialog) {
             let _ = dialog.confirm(None);
         }
         self.accept_target(cx, index, &request);
+        let extra = &self.grant_timer(cx, index, &request, extra);
         let response = cx.respond_to(tx, &request, StatusCode::OK, Some(dialog), extra).ok_or(VerbError::WrongState)?;
         let seq = request.cseq().map_or(0, |cseq| cseq.number);
         let interval = cx.shared.sip_timers.t1;

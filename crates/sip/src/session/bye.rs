@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use super::{Done, HowEnded, LegState, Opening, Session, SessionId, VerbError};
 use crate::endpoint::{ClientTx, ServerTx};
-use crate::message::{Message, Method, StatusCode};
+use crate::message::{HeaderName, Message, Method, StatusCode};
 use crate::user_agent::{Agent, Context, Extra};
 
 impl Agent<'_> {
-    /// Ends the session in the way that its state asks for: CANCEL while our INVITE rings, 480 to one that rings here,
-    /// BYE once it stands. Who was called and still waits for the ACK sends the BYE when that has come (RFC 3261 §15).
+    /// Ends the session in the way that its state asks for: CANCEL while our INVITE rings (of `extra` the Reason goes along),
+    /// 480 to one that rings here, BYE once it stands. Who was called and still waits for the ACK sends the BYE when that has come (RFC 3261 §15).
     pub fn hang_up(&mut self, session: SessionId, extra: Extra) -> Done {
         self.with_session(session, |session, cx| session.hang_up(cx, &extra))
     }
 }
 
 impl Session {
-    fn hang_up(&mut self, cx: &mut Context<'_>, extra: &Extra) -> Done {
+    pub(super) fn hang_up(&mut self, cx: &mut Context<'_>, extra: &Extra) -> Done {
         let Some(index) = self.legs.iter().position(super::Leg::is_up) else {
             return match &self.opening {
-                Opening::Calling(_) => self.cancel(cx),
+                Opening::Calling(_) => self.cancel(cx, extra.value(HeaderName::Reason)),
                 Opening::Called(_) => {
                     self.refuse_invite(cx, StatusCode::TEMPORARILY_UNAVAILABLE, extra, HowEnded::Local)
                 }

@@ -4,7 +4,7 @@
 use crate::body::{MAX_DEPTH, Part};
 use crate::header::{ContentDisposition, Disposition, MediaType};
 use crate::message::{HeaderName, Message};
-use crate::user_agent::Extra;
+use crate::user_agent::{Body, Extra};
 
 /// Whether a message carries an offer, an answer, or what looks like one.
 pub(super) fn is_described(message: &Message) -> bool {
@@ -39,4 +39,34 @@ fn holds_description(part: &Part<'_>, depth: usize) -> bool {
         return parts.iter().any(|part| holds_description(part, depth + 1));
     }
     part.disposition.disposition == Disposition::Session
+}
+
+/// The session description of ours that holds, for a re-INVITE that shall change nothing (RFC 4028 §7.4).
+#[derive(Debug, Default)]
+pub(super) struct LocalDescription {
+    agreed: Option<Body>,
+    /// The last that left, and how many offers had been answered before.
+    sent: Option<(Body, u32)>,
+}
+
+impl LocalDescription {
+    /// An offer or answer leaves, before which so many offers had been answered.
+    pub fn sent(&mut self, extra: &Extra, completed: u32) {
+        if let Some(body) = extra.get_body().filter(|_| describes(extra)) {
+            self.agree(completed);
+            self.sent = Some((body.clone(), completed));
+        }
+    }
+
+    /// What holds after so many offers were answered.
+    pub fn agreed(&mut self, completed: u32) -> Option<Body> {
+        self.agree(completed);
+        self.agreed.clone()
+    }
+
+    fn agree(&mut self, completed: u32) {
+        if let Some((body, _)) = self.sent.take_if(|(_, before)| *before < completed) {
+            self.agreed = Some(body);
+        }
+    }
 }

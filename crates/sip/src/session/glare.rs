@@ -18,6 +18,14 @@ pub(super) struct Attempt {
     pub count: u32,
     /// How many offers had been answered when it was made.
     pub completed: u32,
+    /// Whether it does nothing but refresh the session (RFC 4028): then nobody waits to hear of it.
+    pub refreshes: bool,
+}
+
+impl Attempt {
+    pub fn refreshing(self) -> Self {
+        Self { refreshes: true, ..self }
+    }
 }
 
 /// An attempt that waits for its turn.
@@ -53,7 +61,14 @@ impl Agent<'_> {
 
 impl Session {
     pub(super) fn first_attempt(&self, index: usize, method: Method, extra: Arc<Extra>) -> Attempt {
-        Attempt { method, extra, count: 1, completed: self.legs[index].offers.completed() }
+        Attempt { method, extra, count: 1, completed: self.legs[index].offers.completed(), refreshes: false }
+    }
+
+    /// Whether no change of the application's waits to be sent again. A refresh makes room for it.
+    pub(super) fn is_calm(&mut self, index: usize) -> bool {
+        let backoff = &mut self.legs[index].backoff;
+        backoff.take_if(|backoff| backoff.attempt.refreshes);
+        backoff.is_none()
     }
 
     /// A re-INVITE or UPDATE has failed. `changed` says whether offers were answered within it all the same.
@@ -73,17 +88,25 @@ impl Session {
         }
         if !changed
             && attempt.count < MAX_ATTEMPTS
-            && let Some(pause) = self.pause_after(cx, &failure)
+            && let Some(pause) = self.pause_after(cx, index, &failure)
         {
             let timer = cx.arm(self.owner(), TimerKind::Backoff, pause);
             self.legs[index].backoff = Some(Backoff { attempt, failure, timer });
             return;
         }
-        cx.emit(Event::ModifyFailed { leg: LegId::new(self.id, index), failure, changed });
+        self.give_up(cx, index, &attempt, failure, changed);
+    }
+
+    /// Tells the application that its change has come to nothing.
+    fn give_up(&mut self, cx: &mut Context<'_>, index: usize, attempt: &Attempt, failure: Failure, changed: bool) {
+        match attempt.refreshes {
+            true => self.refresh_failed(cx, index, &attempt.method, &failure),
+            false => cx.emit(Event::ModifyFailed { leg: LegId::new(self.id, index), failure, changed }),
+        }
     }
 
     /// How long to wait before the request is sent again; `None` if it is not to be.
-    fn pause_after(&self, cx: &mut Context<'_>, failure: &Failure) -> Option<Duration> {
+    fn pause_after(&mut self, cx: &mut Context<'_>, index: usize, failure: &Failure) -> Option<Duration> {
         let Failure::Response(response) = failure else { return None };
         match response.status()? {
             StatusCode::REQUEST_PENDING => {
@@ -95,6 +118,10 @@ impl Session {
                 Some(Duration::from_millis(least + 10 * cx.shared.rng.below(steps)))
             }
             StatusCode::SERVER_INTERNAL_ERROR => retry_after(response).map(Duration::from_secs),
+            // RFC 4028 §7.3: at once, with the interval that is asked for.
+            StatusCode::SESSION_INTERVAL_TOO_SMALL => {
+                self.legs[index].timer.refused(response).then_some(Duration::ZERO)
+            }
             _ => None,
         }
     }
@@ -114,11 +141,11 @@ impl Session {
             _ => self.may_reinvite(index),
         };
         if changed || (!may && attempt.count >= MAX_ATTEMPTS) {
-            return cx.emit(Event::ModifyFailed { leg: LegId::new(self.id, index), failure, changed });
+            return self.give_up(cx, index, &attempt, failure, changed);
         }
         if !may {
             // The peer's own change is under way: the same pause again.
-            let pause = self.pause_after(cx, &failure).unwrap_or_default();
+            let pause = self.pause_after(cx, index, &failure).unwrap_or_default();
             let timer = cx.arm(self.owner(), TimerKind::Backoff, pause.max(cx.shared.sip_timers.t1));
             self.legs[index].backoff = Some(Backoff { attempt, failure, timer });
             return;
@@ -145,7 +172,7 @@ impl Session {
             let _ = self.refuse_invite(cx, StatusCode::SERVER_INTERNAL_ERROR, &Extra::new(), how);
         } else if self.legs.iter().enumerate().all(|(at, leg)| at == index || leg.is_over()) {
             // The only early dialog of our INVITE.
-            let _ = self.cancel(cx);
+            let _ = self.cancel(cx, None);
         }
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::description::{describes, is_described};
 use super::offer::{Kind, Offers, Role};
+use super::timer::SessionTimer;
 use super::{Leg, LegId, LegState, Opening, Session, SessionId, VerbError};
 use crate::dialog::{Dialog, DialogKey, Opening as DialogOpening};
 use crate::endpoint::ClientTx;
 use crate::message::{Message, Method, StatusCode};
+use crate::user_agent::sips::secured;
 use crate::user_agent::{Agent, Context, Event, Extra, Failure, HowEnded, Owner, TimerKind};
 
 /// A call to make.
@@ -25,8 +27,11 @@ pub(super) struct Calling {
     pub tx: ClientTx,
     /// The dialog without a remote tag that the INVITE was built from.
     pub half: DialogKey,
-    /// Whether the INVITE carried an offer.
-    pub offered: bool,
+    /// What the INVITE carries, but for the session timer.
+    pub extra: Extra,
+    /// What it asks of the session timer, and how often it had to ask for more.
+    pub timer: SessionTimer,
+    pub raises: u32,
     /// Whether the application has given up.
     pub cancelled: bool,
     /// Whether its transaction lives: further 2xx may come (RFC 6026 §7.2).
@@ -36,19 +41,24 @@ pub(super) struct Calling {
 
 impl Agent<'_> {
     /// Calls somebody (RFC 3261 §13.2.1).
+    ///
+    /// [`VerbError::NotSecure`] if the target is a `sips` URI and the flow is not encrypted, or Contact is no `sips` URI.
     pub fn invite(&mut self, invite: Invite) -> Result<SessionId, VerbError> {
         if self.core.sessions.len() >= self.core.shared.config.max_sessions {
             return Err(VerbError::TooMany);
         }
+        let opening = secured(invite.opening)?;
         let (sessions, mut cx) = self.split();
         let id = SessionId(sessions.next_key());
         let owner = Owner::Session(id);
         let (call_id, tag, seq) = (cx.call_id(), cx.tag(), cx.first_seq());
-        let half = cx.shared.dialogs.insert(Dialog::open(invite.opening, call_id, tag, seq), owner);
-        let offered = describes(&invite.extra);
-        let tx = cx.request(owner, half, Method::Invite, Arc::new(invite.extra)).ok_or(VerbError::Gone)?;
+        let half = cx.shared.dialogs.insert(Dialog::open(opening, call_id, tag, seq), owner);
+        let mut timer = SessionTimer::default();
+        let extra = Arc::new(timer.ask(cx.wish(), &invite.extra));
+        let tx = cx.request(owner, half, Method::Invite, extra).ok_or(VerbError::Gone)?;
         let ring_timer = Some(cx.arm(owner, TimerKind::Ring, cx.shared.config.ring_timeout));
-        let calling = Calling { tx, half, offered, cancelled: false, open: true, ring_timer };
+        let extra = invite.extra;
+        let calling = Calling { tx, half, extra, timer, raises: 0, cancelled: false, open: true, ring_timer };
         sessions.insert(Session { id, opening: Opening::Calling(calling), legs: Vec::new(), ended: false });
         Ok(id)
     }
@@ -65,6 +75,7 @@ impl Session {
         match status.class() {
             1 => self.progress(cx, &response),
             2 => self.accepted(cx, seq, &response),
+            _ if self.invite_with_longer_interval(cx, &response) => {}
             _ => self.invite_failed(cx, Failure::Response(response)),
         }
     }
@@ -110,6 +121,7 @@ impl Session {
             self.legs[index].state = LegState::Confirmed;
             self.send_ack(cx, index, seq, &Extra::new());
         }
+        self.timer_agreed_at_first(cx, index, response);
         let leg = LegId::new(self.id, index);
         cx.emit(Event::Accepted { leg, response: Arc::clone(response), answer_owed });
     }
@@ -146,7 +158,7 @@ impl Session {
         }
     }
 
-    fn drop_early_legs(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn drop_early_legs(&mut self, cx: &mut Context<'_>) {
         for index in 0..self.legs.len() {
             if matches!(self.legs[index].state, LegState::Early) {
                 self.finish_leg(cx, index);
@@ -156,7 +168,7 @@ impl Session {
     }
 
     pub(super) fn ring_timeout(&mut self, cx: &mut Context<'_>) {
-        let _ = self.cancel(cx);
+        let _ = self.cancel(cx, None);
     }
 
     /// The leg that a response belongs to; a new one for a tag not seen before.
@@ -167,7 +179,8 @@ impl Session {
             .legs
             .iter()
             .position(|leg| cx.shared.dialogs.get(leg.dialog).is_some_and(|dialog| *dialog.id().remote_tag == *tag));
-        if known.is_some() {
+        if let Some(index) = known {
+            self.legs[index].peer.learn(response);
             return known;
         }
         // RFC 3261 §12.1: a provisional response without a tag opens no dialog. Those that answer get more room, to be
@@ -179,8 +192,10 @@ impl Session {
         }
         let dialog = cx.shared.dialogs.get(calling.half)?.fork(response).ok()?;
         let dialog = cx.shared.dialogs.insert(dialog, self.owner());
-        let offers = Offers::calling(calling.offered);
-        self.legs.push(Leg::new(dialog, LegState::Early, offers));
+        let mut leg = Leg::new(dialog, LegState::Early, Offers::calling(describes(&calling.extra)));
+        leg.description.sent(&calling.extra, 0);
+        leg.peer.learn(response);
+        self.legs.push(leg);
         Some(self.legs.len() - 1)
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use farspeak_sansio::Flow;
 
+use super::description::LocalDescription;
 use super::glare::Backoff;
 use super::offer::Offers;
+use super::peer::Peer;
 use super::prack::Pracks;
 use super::reinvite::LaterInvite;
 use super::reliable::Reliable;
+use super::timer::SessionTimer;
 use super::update::Updates;
 use crate::dialog::DialogKey;
 use crate::endpoint::{ClientTx, ServerTx};
@@ -35,6 +38,12 @@ pub(super) struct Leg {
     pub backoff: Option<Backoff>,
     /// The application owes the answer that goes into an ACK.
     pub ack_timer: Option<u64>,
+    /// What the peer can do.
+    pub peer: Peer,
+    /// How long the session lives unless it is refreshed.
+    pub timer: SessionTimer,
+    /// Our session description.
+    pub description: LocalDescription,
 }
 
 /// How far a leg is.
@@ -102,6 +111,9 @@ impl Leg {
             pracks: Pracks::default(),
             backoff: None,
             ack_timer: None,
+            peer: Peer::default(),
+            timer: SessionTimer::default(),
+            description: LocalDescription::default(),
         }
     }
 
@@ -133,6 +145,9 @@ impl Leg {
 
     /// Whether a timer of that serial number is one of the leg's.
     pub fn has_timer(&self, serial: u64) -> bool {
+        if self.timer.has_timer(serial) {
+            return true;
+        }
         let serial = Some(serial);
         let first = matches!(&self.state, LegState::AwaitingAck(waiting) if Some(waiting.timer) == serial);
         first

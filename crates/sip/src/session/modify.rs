@@ -90,6 +90,7 @@ impl Session {
             _ => return Err(VerbError::WrongState),
         };
         leg.ack_timer = None;
+        leg.description.sent(extra, leg.offers.completed());
         leg.offers.ack_sent();
         self.send_ack(cx, index, seq, extra);
         Ok(())
@@ -115,7 +116,7 @@ impl Session {
             let owes_answer = leg.offers.exchange() == Exchange::Received(Carrier::Reliable);
             self.send_owed_prack(cx, index, Extra::new());
             if owes_answer && !self.cancel_reinvite(cx, index) {
-                let _ = self.cancel(cx);
+                let _ = self.cancel(cx, None);
             }
         } else if leg.ack_timer == Some(serial) {
             let _ = self.send_owed_ack(cx, index, &Extra::new());
@@ -134,6 +135,7 @@ impl Session {
         let leg = &mut self.legs[index];
         leg.backoff = None;
         leg.ack_timer = None;
+        leg.timer.stop();
         leg.pracks.stop();
         leg.reliable.stop();
         let dialog = Some(leg.dialog);

@@ -153,7 +153,9 @@ impl Session {
     }
 
     fn send_prack(&mut self, cx: &mut Context<'_>, index: usize, rack: RAck, described: bool, extra: Extra) {
-        self.legs[index].offers.prack_sent(describes(&extra));
+        let leg = &mut self.legs[index];
+        leg.description.sent(&extra, leg.offers.completed());
+        leg.offers.prack_sent(describes(&extra));
         let extra = Arc::new(extra.header(HeaderName::RAck, rack.to_string()));
         self.request_prack(cx, index, rack, described, extra, 1);
     }

@@ -79,7 +79,7 @@ impl Agent<'_> {
         let leg = leg.into();
         self.with_session(leg.session, |session, cx| {
             let index = session.leg_at(leg).ok_or(VerbError::Gone)?;
-            if session.legs[index].backoff.is_some() || !session.may_reinvite(index) {
+            if !session.is_calm(index) || !session.may_reinvite(index) {
                 return Err(VerbError::WrongState);
             }
             let attempt = session.first_attempt(index, Method::Invite, Arc::new(extra));
@@ -93,7 +93,8 @@ impl Session {
     pub(super) fn may_reinvite(&self, index: usize) -> bool {
         let leg = &self.legs[index];
         let no_invite = matches!(leg.state, LegState::Confirmed) && leg.invite.is_none();
-        no_invite && !self.ended && leg.updates.sent.is_none() && leg.offers.is_idle()
+        let no_update = leg.updates.sent.as_ref().is_none_or(|sent| sent.attempt.refreshes);
+        no_invite && !self.ended && no_update && leg.offers.is_idle()
     }
 
     /// Whether an INVITE of ours, the first or a later one, is under way and still wanted.
@@ -108,7 +109,9 @@ impl Session {
     pub(super) fn send_reinvite(&mut self, cx: &mut Context<'_>, index: usize, attempt: Attempt) -> Done {
         let owner = self.owner();
         let leg = &mut self.legs[index];
-        let extra = Arc::clone(&attempt.extra);
+        leg.description.sent(&attempt.extra, leg.offers.completed());
+        let extra = self.ask_for_timer(cx, index, &attempt.extra);
+        let leg = &mut self.legs[index];
         let tx = cx.request(owner, leg.dialog, Method::Invite, extra).ok_or(VerbError::Gone)?;
         leg.offers.invite_sent(describes(&attempt.extra));
         leg.reliable.stop();
@@ -121,7 +124,7 @@ impl Session {
     pub(super) fn cancel_reinvite(&mut self, cx: &mut Context<'_>, index: usize) -> bool {
         let Some(LaterInvite::Sent(sent)) = &mut self.legs[index].invite else { return false };
         sent.timer = None;
-        cx.cancel(sent.tx);
+        cx.cancel(sent.tx, None);
         true
     }
 
@@ -156,7 +159,7 @@ impl Session {
 
     fn reinvite_accepted(&mut self, cx: &mut Context<'_>, index: usize, seq: u32, response: &Arc<Message>) {
         let leg = &mut self.legs[index];
-        leg.invite = None;
+        let sent = leg.invite.take();
         leg.pracks.stop();
         if let Some(dialog) = cx.shared.dialogs.get_mut(leg.dialog) {
             dialog.refresh_target(response);
@@ -172,8 +175,11 @@ impl Session {
         } else {
             self.send_ack(cx, index, seq, &Extra::new());
         }
+        self.timer_agreed(cx, index, response);
         self.tell_role(cx, index, role, response);
-        cx.emit(Event::Modified { leg: LegId::new(self.id, index), response: Arc::clone(response) });
+        if !matches!(sent, Some(LaterInvite::Sent(sent)) if sent.attempt.refreshes) {
+            cx.emit(Event::Modified { leg: LegId::new(self.id, index), response: Arc::clone(response) });
+        }
     }
 
     /// A re-INVITE of ours failed: the session is as it was, but for offers that were answered within (RFC 6141 §3.4).
@@ -199,6 +205,9 @@ impl Session {
         let dialog = Some(self.legs[index].dialog);
         if let Some(conflict) = self.reinvite_conflict(index) {
             return cx.refuse_for_now(tx, dialog, conflict);
+        }
+        if cx.refuse_interval(tx, dialog, request) {
+            return;
         }
         let described = is_described(request);
         let leg = &mut self.legs[index];

@@ -149,8 +149,10 @@ impl Session {
         extra: Extra,
     ) -> Done {
         let leg = &mut self.legs[index];
+        let completed = leg.offers.completed();
         let role = leg.offers.respond(Kind::Reliable, describes(&extra))?;
         let extra = if role == Role::Repeated { extra.without_body() } else { extra };
+        leg.description.sent(&extra, completed);
         // RFC 3262 §3: the first one from 1 to 2^31 − 1, then by one.
         let rseq = leg.reliable.last.map_or_else(|| 1 + cx.shared.rng.below((1 << 31) - 1) as u32, |last| last + 1);
         leg.reliable.last = Some(rseq);
@@ -158,7 +160,7 @@ impl Session {
         let extra = extra
             .header(HeaderName::Require, OptionTag::Rel100.as_str())
             .header(HeaderName::RSeq, rseq.to_string())
-            .header(HeaderName::Allow, cx.allow());
+            .header(HeaderName::Allow, cx.allow().to_string());
         let response = cx.respond(tx, status, Some(leg.dialog), &extra).ok_or(VerbError::WrongState)?;
         let seq = request.cseq().map_or(0, |cseq| cseq.number);
         let interval = cx.shared.sip_timers.t1;

@@ -56,7 +56,7 @@ impl Agent<'_> {
         let leg = leg.into();
         self.with_session(leg.session, |session, cx| {
             let index = session.leg_at(leg).ok_or(VerbError::Gone)?;
-            if session.legs[index].backoff.is_some() || !session.may_update(cx, index, describes(&extra)) {
+            if !session.is_calm(index) || !session.may_update(cx, index, describes(&extra)) {
                 return Err(VerbError::WrongState);
             }
             let attempt = session.first_attempt(index, Method::Update, Arc::new(extra));
@@ -87,7 +87,9 @@ impl Session {
     pub(super) fn send_update(&mut self, cx: &mut Context<'_>, index: usize, attempt: Attempt) -> Done {
         let owner = self.owner();
         let leg = &mut self.legs[index];
-        let extra = Arc::clone(&attempt.extra);
+        leg.description.sent(&attempt.extra, leg.offers.completed());
+        let extra = self.ask_for_timer(cx, index, &attempt.extra);
+        let leg = &mut self.legs[index];
         let tx = cx.request(owner, leg.dialog, Method::Update, extra).ok_or(VerbError::Gone)?;
         leg.offers.update_sent(describes(&attempt.extra));
         leg.updates.sent = Some(SentUpdate { tx, attempt });
@@ -99,7 +101,7 @@ impl Session {
         if !response.status().is_some_and(StatusCode::is_success) {
             return self.update_failed(cx, tx, Failure::Response(Arc::clone(response)));
         }
-        let Some((index, _)) = self.take_update(tx) else { return };
+        let Some((index, sent)) = self.take_update(tx) else { return };
         let leg = &mut self.legs[index];
         if let Some(dialog) = cx.shared.dialogs.get_mut(leg.dialog) {
             dialog.refresh_target(response);
@@ -108,8 +110,13 @@ impl Session {
         if matches!(leg.state, LegState::Ending { .. } | LegState::Ended) {
             return;
         }
+        if self.legs[index].is_up() {
+            self.timer_agreed(cx, index, response);
+        }
         self.tell_role(cx, index, role, response);
-        cx.emit(Event::Modified { leg: LegId::new(self.id, index), response: Arc::clone(response) });
+        if !sent.attempt.refreshes {
+            cx.emit(Event::Modified { leg: LegId::new(self.id, index), response: Arc::clone(response) });
+        }
     }
 
     /// An UPDATE of ours failed: the session is as it was (RFC 3311 §5.3).
@@ -132,6 +139,9 @@ impl Session {
         if leg.updates.received.as_ref().is_some_and(|waiting| !waiting.is_prack) {
             return cx.refuse_for_now(tx, dialog, Conflict::Theirs); // UAS-UsU
         }
+        if cx.refuse_interval(tx, dialog, request) {
+            return;
+        }
         let described = is_described(request);
         // RFC 6337 §4.3: UAS-IsU and UAS-IcU also while the answer of the INVITE waits for its PRACK.
         let conflict = match (leg.reliable.is_description_open(), leg.pracks.is_description_open()) {
@@ -145,8 +155,7 @@ impl Session {
         };
         let id = LegId::new(self.id, index);
         if role != Ok(Role::Offer) {
-            self.accept_target(cx, index, request);
-            cx.respond(tx, StatusCode::OK, dialog, &Extra::new());
+            self.accept_update(cx, tx, index, request, &Extra::new());
             return cx.emit(Event::Refreshed { leg: id, request: Arc::clone(request) });
         }
         let waiting = self.await_answer(cx, tx, request);
@@ -166,15 +175,35 @@ impl Session {
             return Err(VerbError::NeedsDescription);
         }
         let waiting = self.legs[index].updates.received.take().ok_or(VerbError::WrongState)?;
-        self.legs[index].offers.answer_sent();
-        if !waiting.is_prack {
-            self.accept_target(cx, index, &waiting.request);
-        }
-        cx.respond(waiting.tx, StatusCode::OK, Some(self.legs[index].dialog), extra);
+        let leg = &mut self.legs[index];
+        leg.description.sent(extra, leg.offers.completed());
+        leg.offers.answer_sent();
         if waiting.is_prack {
+            cx.respond(waiting.tx, StatusCode::OK, Some(leg.dialog), extra);
             self.prack_answered(cx, index, true);
+        } else {
+            self.accept_update(cx, waiting.tx, index, &waiting.request, extra);
         }
         Ok(())
+    }
+
+    /// The 2xx to an UPDATE.
+    fn accept_update(
+        &mut self,
+        cx: &mut Context<'_>,
+        tx: ServerTx,
+        index: usize,
+        request: &Arc<Message>,
+        extra: &Extra,
+    ) {
+        self.accept_target(cx, index, request);
+        let dialog = Some(self.legs[index].dialog);
+        if self.legs[index].is_up() {
+            let extra = self.grant_timer(cx, index, request, extra);
+            cx.respond(tx, StatusCode::OK, dialog, &extra);
+        } else {
+            cx.respond(tx, StatusCode::OK, dialog, extra);
+        }
     }
 
     /// Refuses the UPDATE or PRACK that waits: nothing has changed.
@@ -200,6 +229,7 @@ impl Session {
         if let Some(dialog) = cx.shared.dialogs.get_mut(self.legs[index].dialog) {
             dialog.refresh_target(request);
         }
+        self.accept_identity(cx, index, request);
     }
 }
 

@@ -49,21 +49,21 @@ impl Session {
         let dialog = Some(self.legs[leg].dialog);
         match method {
             Method::Options => {
-                let extra = Extra::new().header(HeaderName::Accept, "application/sdp");
+                let extra = cx.accepts();
                 cx.respond(tx, StatusCode::OK, dialog, &extra);
                 return;
             }
             Method::Info if !known_package(cx, request) => {
                 // RFC 6086 §4.2.2
                 let packages = cx.shared.config.info_packages.join(", ");
-                let extra = Extra::new().header_named("Recv-Info", packages);
+                let extra = Extra::new().header(HeaderName::RecvInfo, packages);
                 cx.respond(tx, StatusCode::new(469).unwrap_or(StatusCode::BAD_EVENT), dialog, &extra);
                 return;
             }
             Method::Info | Method::Message => {}
             _ if cx.shared.config.more_methods.contains(method) => {}
             _ => {
-                let extra = Extra::new().header(HeaderName::Allow, cx.allow());
+                let extra = Extra::new().header(HeaderName::Allow, cx.allow().to_string());
                 cx.respond(tx, StatusCode::METHOD_NOT_ALLOWED, dialog, &extra);
                 return;
             }

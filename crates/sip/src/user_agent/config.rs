@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use farspeak_sansio::{Flow, FlowId, Transport};
 
+use super::capabilities::{EXTENSIONS, METHODS};
+use crate::header::{Allow, OptionTags};
 use crate::message::{Host, Method, Scheme, Uri};
 use crate::registration::{Backoff, KeepAlive};
 
@@ -16,6 +18,14 @@ use crate::registration::{Backoff, KeepAlive};
 pub struct UserAgentConfig {
     /// User-Agent in requests and Server in responses. Default none: it helps attackers more than anybody else.
     pub product: Option<Arc<str>>,
+    /// Extensions for Supported and, in requests outside dialogs, against Require. Default all that this layer has: taking
+    /// one out switches it off for peers that cannot bear it.
+    pub extensions: OptionTags,
+    /// Methods of this layer for Allow. Default all; others get a 405.
+    pub methods: Allow,
+    /// Media types of bodies that the application understands, for Accept in the answer to OPTIONS. Default
+    /// `application/sdp`.
+    pub accept: Vec<Arc<str>>,
     /// Methods that the application handles besides those of this layer: for Allow. Default none.
     pub more_methods: Vec<Method>,
     /// Most sessions at once. Default 10,000. Beyond it, 486 to who calls; our own calls fail at once.
@@ -45,6 +55,11 @@ pub struct UserAgentConfig {
     pub ring_timeout: Duration,
     /// How long who calls us may wait for an answer before 480. Default 3 minutes.
     pub answer_timeout: Duration,
+    /// Session interval that our INVITEs ask for, and our 2xx if the peer did not, in seconds (RFC 4028). Default 1800;
+    /// `None` to have no session timer unless the peer or a proxy wants one.
+    pub session_interval: Option<u32>,
+    /// Shortest session interval that we take, in seconds; 422 below it. Default 90, which is also the least (RFC 4028 §5).
+    pub min_session_interval: u32,
     /// How long the application may take to answer the offer in an UPDATE, a PRACK or a response; then it is refused, or
     /// what it belongs to is ended. Default 10 s: the peer's Timer F leaves 32 s (RFC 3311 §5.2). A re-INVITE waits for
     /// `answer_timeout`, ours for `ring_timeout`.
@@ -63,6 +78,9 @@ impl Default for UserAgentConfig {
     fn default() -> Self {
         Self {
             product: None,
+            extensions: EXTENSIONS,
+            methods: METHODS.into_iter().collect(),
+            accept: vec!["application/sdp".into()],
             more_methods: Vec::new(),
             max_sessions: 10_000,
             max_forks: 16,
@@ -77,6 +95,8 @@ impl Default for UserAgentConfig {
             notify_pause: Duration::from_secs(1),
             ring_timeout: Duration::from_secs(180),
             answer_timeout: Duration::from_secs(180),
+            session_interval: Some(1800),
+            min_session_interval: 90,
             offer_timeout: Duration::from_secs(10),
             offers_in_prack: false,
             public_name: None,

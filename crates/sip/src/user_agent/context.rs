@@ -1,14 +1,13 @@
 //! What sessions and subscriptions have at hand: the transaction layer, the dialogs, the timers, the application's queue.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, Instant, Rng, TimerTable, Transport};
+use farspeak_sansio::{Flow, Instant, Rng, TimerTable};
 
 use super::authenticate::may_travel;
-use super::{Event, Extra, Timer, TimerKind, UserAgentConfig};
+use super::{Event, Extra, Timer, TimerKind, UserAgentConfig, sips};
 use crate::dialog::{DialogKey, Dialogs};
 use crate::digest::{Answerer, Attempt};
 use crate::endpoint::{ClientTx, Endpoint, ServerTx};
@@ -149,10 +148,13 @@ impl Context<'_> {
         Some((flow, bytes))
     }
 
-    /// Cancels an INVITE of ours (RFC 3261 §9.1).
-    pub fn cancel(&mut self, tx: ClientTx) {
+    /// Cancels an INVITE of ours (RFC 3261 §9.1), with a Reason value if there is one (RFC 3326).
+    pub fn cancel(&mut self, tx: ClientTx, reason: Option<&str>) {
         let current = self.shared.current.get(&tx).copied().unwrap_or(tx);
-        self.endpoint.cancel(self.now, current);
+        match reason {
+            Some(reason) => self.endpoint.cancel_because(self.now, current, reason),
+            None => self.endpoint.cancel(self.now, current),
+        }
     }
 
     /// Answers a request. The dialog, if there is one, gives Contact and the tag; `None` makes up a tag.
@@ -196,8 +198,9 @@ impl Context<'_> {
             builder = builder.header(HeaderName::Server, product);
         }
         if status.is_success() && matches!(method, Method::Invite | Method::Options | Method::Update) {
-            // RFC 3261 §13.3.1.4, §11.2
-            builder = builder.header(HeaderName::Allow, &self.allow()).header(HeaderName::Supported, SUPPORTED);
+            for (name, value) in self.about_us() {
+                builder = builder.header(name, &value);
+            }
         }
         let bytes: Arc<[u8]> = extra.onto_response(builder).to_vec().into();
         self.endpoint.respond(self.now, tx, status, Arc::clone(&bytes));
@@ -212,34 +215,9 @@ impl Context<'_> {
         self.respond(tx, status, None, &Extra::new());
     }
 
-    /// Our Contact value towards whoever sent a request: the user that it is for, at the address that it came to.
+    /// Our Contact value towards whoever sent a request.
     pub fn contact_for(&self, request: &Message, flow: &Flow) -> Arc<str> {
-        let mut text = String::from("<sip:");
-        if let Some(user) = request.uri().ok().and_then(|uri| uri.user) {
-            let _ = write!(text, "{user}@");
-        }
-        let _ = match &self.shared.config.public_name {
-            Some(name) if flow.transport.is_secure() => write!(text, "{name}:{}", flow.local.port()),
-            _ => write!(text, "{}", flow.local),
-        };
-        match flow.transport {
-            Transport::Udp => {}
-            Transport::Tcp => text.push_str(";transport=tcp"),
-            Transport::Tls => text.push_str(";transport=tls"),
-            // RFC 7118 §5.2: `ws`, over TLS or not.
-            Transport::Ws | Transport::Wss => text.push_str(";transport=ws"),
-        }
-        text.push('>');
-        text.into()
-    }
-
-    /// The methods for Allow (RFC 3261 §20.5).
-    pub fn allow(&self) -> String {
-        let mut text = METHODS.to_owned();
-        for method in &self.shared.config.more_methods {
-            let _ = write!(text, ", {method}");
-        }
-        text
+        sips::contact_for(request, flow, self.shared.config.public_name.as_deref())
     }
 
     /// What every request that can open a session or answer for one says of us.
@@ -248,8 +226,9 @@ impl Context<'_> {
             builder = builder.header(HeaderName::UserAgent, product);
         }
         if matches!(method, Method::Invite | Method::Update | Method::Options) {
-            // RFC 3261 §13.2.1
-            builder = builder.header(HeaderName::Allow, &self.allow()).header(HeaderName::Supported, SUPPORTED);
+            for (name, value) in self.about_us() {
+                builder = builder.header(name, &value);
+            }
         }
         builder
     }
@@ -261,16 +240,12 @@ impl Context<'_> {
         if dialog.is_half() {
             return Some(along);
         }
-        let flow = Uri::parse(dialog.next_hop()).map(|uri| self.shared.config.next_hop.next_hop(&uri, &along));
-        Some(flow.unwrap_or(along))
+        let Ok(uri) = Uri::parse(dialog.next_hop()) else { return Some(along) };
+        let flow = self.shared.config.next_hop.next_hop(&uri, &along);
+        // RFC 5630 §5.1.1
+        sips::permits(&uri, &flow).then_some(flow)
     }
 }
-
-/// Extensions that this layer understands in every request.
-pub(crate) const SUPPORTED: &str = "100rel, replaces, timer, norefersub, outbound, path, gruu, histinfo, from-change";
-
-/// Methods that this layer answers by itself or offers to the application.
-const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE";
 
 fn with_credentials<'a>(
     mut builder: RequestBuilder,

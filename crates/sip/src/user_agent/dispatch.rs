@@ -50,12 +50,20 @@ impl Agent<'_> {
     /// agent shall answer.
     pub fn request(&mut self, tx: ServerTx, flow: Flow, request: Arc<Message>) {
         let Some(method) = request.method().cloned() else { return };
+        let (_, mut cx) = self.split();
+        if !cx.answers(&method) {
+            // RFC 3261 §8.2.1
+            let extra = Extra::new().header(HeaderName::Allow, cx.allow().to_string());
+            cx.respond(tx, StatusCode::METHOD_NOT_ALLOWED, None, &extra);
+            return;
+        }
         if request.to_tag().is_some() {
             return self.request_in_dialog(tx, flow, &method, request);
         }
-        if let Err(unsupported) = self.check_require(&request) {
+        let lacking = self.split().1.lacking(&request);
+        if !lacking.is_empty() {
             // RFC 3261 §8.2.2.3
-            let extra = Extra::new().header(HeaderName::Unsupported, unsupported);
+            let extra = Extra::new().header(HeaderName::Unsupported, lacking.join(", "));
             self.split().1.respond(tx, StatusCode::BAD_EXTENSION, None, &extra);
             return;
         }
@@ -219,12 +227,5 @@ impl Agent<'_> {
             }
             Owner::Outside => {}
         }
-    }
-
-    /// The extensions that a request demands and nobody here has, for Unsupported.
-    fn check_require(&self, request: &Message) -> Result<(), String> {
-        let known = |tag: &&str| super::context::SUPPORTED.split(", ").any(|known| known.eq_ignore_ascii_case(tag));
-        let unknown: Vec<&str> = request.require().filter(|tag| !known(tag)).collect();
-        if unknown.is_empty() { Ok(()) } else { Err(unknown.join(", ")) }
     }
 }

@@ -8,6 +8,7 @@ use farspeak_sansio::Flow;
 
 use crate::endpoint::ServerTx;
 use crate::event::{SubscriptionEvent, SubscriptionId};
+use crate::header::Reason;
 use crate::message::{Message, StatusCode};
 use crate::registration::{RegistrationEvent, RegistrationId};
 use crate::session::{LegId, SessionId};
@@ -83,6 +84,14 @@ pub enum Event {
         leg: LegId,
         /// The UPDATE.
         request: Arc<Message>,
+    },
+    /// The peer is somebody else now, or somebody else's phone: its From has another URI (RFC 4916). Requests of ours name
+    /// it as their To from now on.
+    PeerChanged {
+        /// The leg.
+        leg: LegId,
+        /// The peer's From value, tag included.
+        from: Arc<str>,
     },
     /// The peer accepted our re-INVITE or UPDATE.
     Modified {
@@ -197,6 +206,19 @@ impl Failure {
     }
 }
 
+impl HowEnded {
+    /// Why the peer says that it ended the session or gave up: the Reason values of its BYE or CANCEL, the first few
+    /// (RFC 3326). `SIP;cause=200` of a CANCEL means that somebody else took the call.
+    pub fn reasons(&self) -> Vec<Reason> {
+        match self {
+            Self::Bye(request) | Self::Cancelled(request) => {
+                Reason::all(request).take(8).filter_map(Result::ok).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// How a session ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -213,6 +235,8 @@ pub enum HowEnded {
     NoAck,
     /// The PRACK for our reliable response never came. The INVITE is answered 504 (RFC 3262 §3).
     NoPrack,
+    /// Nobody refreshed the session in time. A BYE has left (RFC 4028 §10).
+    Expired,
     /// The peer no longer knows the session (481), or did not answer a request in it (408, RFC 5057 §5.1).
     PeerLost(Failure),
 }

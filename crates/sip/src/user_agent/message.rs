@@ -82,6 +82,11 @@ impl Extra {
         self.headers.iter().any(|(known, _)| *known == Name::Known(name))
     }
 
+    /// The first header field of that name.
+    pub fn value(&self, name: HeaderName) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == Name::Known(name)).map(|(_, value)| &**value)
+    }
+
     pub(crate) fn onto_request(&self, mut builder: RequestBuilder) -> RequestBuilder {
         for (name, value) in &self.headers {
             builder = match name {

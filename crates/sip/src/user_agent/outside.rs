@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use farspeak_sansio::Flow;
 
+use super::sips::secured;
 use super::{Agent, Event, Extra, Failure, Owner, Pending};
 use crate::dialog::{Dialog, Opening};
 use crate::endpoint::{ClientTx, ServerTx};
@@ -28,6 +29,7 @@ impl Agent<'_> {
         if !stands_alone(&method) {
             return Err(VerbError::WrongState);
         }
+        let opening = secured(opening)?;
         let (_, mut cx) = self.split();
         let (call_id, tag, seq) = (cx.call_id(), cx.tag(), cx.first_seq());
         let half = cx.shared.dialogs.insert(Dialog::open(opening, call_id, tag, seq), Owner::Outside);
@@ -35,9 +37,14 @@ impl Agent<'_> {
         Ok(RequestId(tx))
     }
 
-    /// Answers a request of [`Event::Request`].
+    /// Answers a request of [`Event::Request`] or [`Event::Within`].
     pub fn respond(&mut self, tx: ServerTx, status: StatusCode, extra: Extra) {
-        self.split().1.respond(tx, status, None, &extra);
+        let (_, mut cx) = self.split();
+        let request = cx.endpoint.server_request(tx).cloned();
+        cx.respond(tx, status, None, &extra);
+        if let Some(request) = request.filter(|_| status.is_success()) {
+            self.accept_identity_within(&request);
+        }
     }
 
     pub(super) fn request_outside(&mut self, tx: ServerTx, flow: Flow, method: &Method, request: Arc<Message>) {
@@ -45,7 +52,7 @@ impl Agent<'_> {
         match method {
             Method::Options => {
                 // RFC 3261 §11.2
-                let extra = Extra::new().header(HeaderName::Accept, "application/sdp");
+                let extra = context.accepts();
                 context.respond(tx, StatusCode::OK, None, &extra);
             }
             Method::Message => {
@@ -62,7 +69,7 @@ impl Agent<'_> {
             }
             _ => {
                 // RFC 3261 §8.2.1
-                let extra = Extra::new().header(HeaderName::Allow, context.allow());
+                let extra = Extra::new().header(HeaderName::Allow, context.allow().to_string());
                 context.respond(tx, StatusCode::METHOD_NOT_ALLOWED, None, &extra);
             }
         }

@@ -25,6 +25,10 @@ pub(crate) enum TimerKind {
     Unanswered,
     /// A change of ours met the peer's and is to be tried again (RFC 3261 §14.1).
     Backoff,
+    /// A session wants to be refreshed (RFC 4028 §7.2).
+    SessionRefresh,
+    /// A session was not refreshed in time (RFC 4028 §10).
+    SessionExpiry,
     /// No NOTIFY followed a SUBSCRIBE: Timer N (RFC 6665 §4.1.2.4).
     NotifyWait,
     /// A subscription wants its next SUBSCRIBE.

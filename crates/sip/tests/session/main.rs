@@ -12,6 +12,7 @@ mod rfc3311_update;
 mod rfc3515_refer;
 mod rfc3665_3_session;
 mod rfc3891_replaces;
+mod rfc4028_session_timer;
 mod rfc5407_races;
 mod rfc5626_registration;
 mod rfc6086_info;
