@@ -21,6 +21,10 @@ use crate::user_agent::{Agent, Body, Extra, Owner};
 /// (RFC 3515 §2.4.4 leaves it to the receiver).
 const LIFETIME: u32 = 300;
 
+/// Most usages of a dialog to which a REFER may add one: a session, and more transfers at once than anybody makes. One peer
+/// shall not use up what is there for all.
+const MAX_USAGES: usize = 16;
+
 impl Agent<'_> {
     /// Asks the peer of a session to contact somebody (RFC 3515 §2.4.1). `extra` may hold Referred-By (RFC 3892) or
     /// Target-Dialog. Without `subscribe` no notifications are wanted (RFC 4488); the receiver may send them all the same.
@@ -133,6 +137,9 @@ impl Agent<'_> {
         let id = SubscriptionId(subscriptions.next_key());
         let owner = Owner::Subscription(id);
         let dialog = match dialog {
+            Some(dialog) if cx.shared.dialogs.users(dialog).len() >= MAX_USAGES => {
+                return cx.refuse(tx, StatusCode::SERVICE_UNAVAILABLE);
+            }
             Some(dialog) => {
                 cx.shared.dialogs.share(dialog, owner);
                 dialog

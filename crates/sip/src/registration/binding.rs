@@ -28,10 +28,14 @@ pub(super) struct Binding {
     failures: u32,
     /// Seconds to ask for; a 423 raises it.
     expires: u32,
+    /// Whether a 423 just has: a second one in a row is a refusal.
+    raised: bool,
     /// Whether reg-id and outbound are asked for (RFC 5626 §4.2.1).
     outbound: bool,
     /// The registrar's Flow-Timer.
     flow_timer: Option<u32>,
+    /// Whether the other end of the flow has said that it answers keep-alives (RFC 5626 §5.4, §6).
+    answers_pings: bool,
     /// The next REGISTER.
     refresh: Option<u64>,
     keep_alive: Option<u64>,
@@ -73,8 +77,10 @@ impl Binding {
             flow,
             failures: 0,
             expires: register.expires,
+            raised: false,
             outbound: register.instance.is_some(),
             flow_timer: None,
+            answers_pings: false,
             refresh: None,
             keep_alive: None,
             pong: None,
@@ -160,6 +166,7 @@ impl Registration {
         if status == StatusCode::INTERVAL_TOO_BRIEF
             && let Ok(Some(least)) = response.min_expires()
             && least > binding.expires
+            && !std::mem::replace(&mut binding.raised, true)
         {
             binding.expires = least;
             return self.send(cx, index);
@@ -176,10 +183,12 @@ impl Registration {
         let owner = self.owner();
         let ours = contact(&self.register, &self.bindings[index], index);
         let binding = &mut self.bindings[index];
-        binding.failures = 0;
+        (binding.failures, binding.raised) = (0, false);
         binding.state = State::Registered;
         binding.flow = flow;
         binding.flow_timer = FlowTimer::of(response).ok().flatten().map(|timer| timer.0);
+        binding.answers_pings =
+            binding.flow_timer.is_some() || response.require().any(|tag| tag.eq_ignore_ascii_case("outbound"));
         let bound = our_contact(response, &ours);
         let granted = bound.as_ref().and_then(|bound| bound.expires());
         let granted = granted.or_else(|| response.expires().ok().flatten()).unwrap_or(binding.expires);
@@ -259,7 +268,8 @@ impl Registration {
                 let owner = self.owner();
                 let flow = self.bindings[index].flow;
                 cx.endpoint.send_stateless(cx.now, flow, PING);
-                if let Some(patience) = cx.shared.config.keep_alive.pong.filter(|_| flow.transport.is_reliable()) {
+                let may_wait = flow.transport.is_reliable() && self.bindings[index].answers_pings;
+                if let Some(patience) = cx.shared.config.keep_alive.pong.filter(|_| may_wait) {
                     self.bindings[index].pong = Some(cx.arm(owner, TimerKind::Pong, patience));
                 }
                 self.next_keep_alive(cx, index);
@@ -288,8 +298,11 @@ const MAX_ROUTES: usize = 16;
 fn contact(register: &Register, binding: &Binding, index: usize) -> String {
     let flow = &binding.flow;
     let transport = match flow.transport {
-        Transport::Udp => String::new(),
-        transport => format!(";transport={}", transport.as_str().to_ascii_lowercase()),
+        Transport::Udp => "",
+        Transport::Tcp => ";transport=tcp",
+        Transport::Tls => ";transport=tls",
+        // RFC 7118 §5.2: `ws`, over TLS or not.
+        Transport::Ws | Transport::Wss => ";transport=ws",
     };
     let ob = if binding.outbound { ";ob" } else { "" };
     let mut text = format!("<sip:{}@{}{transport}{ob}>{}", register.user, flow.local, register.contact_params);

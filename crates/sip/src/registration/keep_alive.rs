@@ -11,8 +11,8 @@ pub struct KeepAlive {
     pub stream: Duration,
     /// Longest time between two datagrams. Default 29 s (RFC 5626 §4.4.2): most NATs forget after 30.
     pub datagram: Duration,
-    /// How long a pong may take on a stream before the flow counts as dead; `None` expects none, for drivers that do not
-    /// report them. Default 10 s (RFC 5626 §4.4.1).
+    /// How long a pong may take on a stream before the flow counts as dead, if the registrar's response has said that there
+    /// are any, by Flow-Timer or `Require: outbound`; `None` expects none, for drivers that do not report them. Default 10 s (RFC 5626 §4.4.1).
     pub pong: Option<Duration>,
 }
 

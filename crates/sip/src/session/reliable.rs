@@ -213,6 +213,7 @@ impl Session {
         let Ok(Some(rack)) = RAck::of(request) else {
             return drop(cx.respond(tx, StatusCode::BAD_REQUEST, dialog, &Extra::new()));
         };
+        let is_alive = self.is_alive(index);
         let leg = &mut self.legs[index];
         let waiting =
             leg.reliable.unacknowledged.as_ref().filter(|waiting| {
@@ -222,8 +223,9 @@ impl Session {
         let Some(waiting) = waiting.filter(|_| !leg.updates.is_prack_waiting()) else {
             return drop(cx.respond(tx, StatusCode::CALL_DOES_NOT_EXIST, dialog, &Extra::new()));
         };
-        // Our offer went with the INVITE that was refused: the answer to it changes nothing.
-        let is_void = waiting.lingers && waiting.offers;
+        // Our offer went with the INVITE that was refused: the answer to it changes nothing. Nor does anything in a session
+        // that is over, of which only the 2xx to this PRACK is left.
+        let is_void = !is_alive || (waiting.lingers && waiting.offers);
         let role = match leg.offers.prack_received(is_described(request) && !is_void) {
             Ok(role) => role,
             Err(conflict) => return cx.refuse_for_now(tx, dialog, conflict),

@@ -28,7 +28,7 @@ pub struct UserAgentConfig {
     pub accept: Vec<Arc<str>>,
     /// Methods that the application handles besides those of this layer: for Allow. Default none.
     pub more_methods: Vec<Method>,
-    /// Most sessions at once. Default 10,000. Beyond it, 486 to who calls; our own calls fail at once.
+    /// Most sessions at once. Default 10,000. Beyond it, 503 to who calls; our own calls fail at once.
     pub max_sessions: usize,
     /// Most early dialogs that one INVITE of ours may open. Default 16. Further ones are ignored until they answer, and beyond
     /// four times as many also then.

@@ -92,6 +92,13 @@ impl Agent<'_> {
             context.respond(tx, error.status(), None, &extra);
             return;
         }
+        // RFC 3261 §8.2.2.3. What a NOTIFY demands was offered by the Supported of our SUBSCRIBE, which is the application's.
+        let lacking = if *method == Method::Notify { Vec::new() } else { context.lacking(&request) };
+        if !lacking.is_empty() {
+            let extra = Extra::new().header(HeaderName::Unsupported, lacking.join(", "));
+            context.respond(tx, StatusCode::BAD_EXTENSION, Some(dialog), &extra);
+            return;
+        }
         if matches!(method, Method::Notify | Method::Subscribe) {
             if !self.request_in_subscription(tx, dialog, &request, *method == Method::Notify) {
                 // RFC 6665 §4.1.3

@@ -37,7 +37,8 @@ impl Agent<'_> {
         Ok(RequestId(tx))
     }
 
-    /// Answers a request of [`Event::Request`] or [`Event::Within`].
+    /// Answers a request of [`Event::Request`] or [`Event::Within`]. After 64 × T1 nobody waits for the answer any more, and
+    /// the request is forgotten.
     pub fn respond(&mut self, tx: ServerTx, status: StatusCode, extra: Extra) {
         let (_, mut cx) = self.split();
         let request = cx.endpoint.server_request(tx).cloned();

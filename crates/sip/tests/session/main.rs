@@ -2,6 +2,7 @@
 
 mod disorder;
 mod hostile_events;
+mod hostile_sessions;
 mod model_findings;
 mod random_changes;
 mod rfc3261_11_options;

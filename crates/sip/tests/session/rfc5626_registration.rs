@@ -207,3 +207,33 @@ fn leaving_while_a_register_is_under_way_takes_it_back_afterwards() {
         assert!(matches!(hears(world), RegistrationEvent::Ended));
     });
 }
+
+#[test]
+fn a_registrar_that_wants_more_and_more_time_is_not_asked_without_end() {
+    let mut world = World::new(Conditions::udp());
+    register(&mut world, &[&["bob"]]);
+    for least in [601, 602] {
+        let more = Extra::new().header(HeaderName::MinExpires, least.to_string());
+        answer(&mut world, "bob", StatusCode::INTERVAL_TOO_BRIEF, more);
+    }
+    let RegistrationEvent::Lost { retry_in, .. } = hears(&mut world) else { panic!("{}", world.net) };
+    assert!(retry_in >= Duration::from_secs(30));
+    assert_eq!(world.net.count("alice -> bob  REGISTER"), 2);
+}
+
+#[test]
+fn only_a_registrar_that_knows_of_keep_alives_must_answer_them() {
+    // RFC 5626 §4.4, §6: the simulator answers no CRLF.
+    for (says, lost) in [(None, false), (Some((HeaderName::Require, "outbound")), true)] {
+        let mut world = World::new(Conditions::tcp());
+        world.configure("alice", |config| config.keep_alive.pong = Some(Duration::from_secs(10)));
+        register(&mut world, &[&["bob"]]);
+        let extra = says.map_or(Extra::new(), |(name, value)| Extra::new().header(name, value));
+        answer(&mut world, "bob", StatusCode::OK, extra);
+        world.net.run_for(Duration::from_secs(200));
+        let news = world.news("alice");
+        let is_lost =
+            |event: &Event| matches!(event, Event::Registration { event: RegistrationEvent::Lost { .. }, .. });
+        assert_eq!(news.iter().any(is_lost), lost);
+    }
+}
