@@ -161,6 +161,28 @@ def fails(status, ring=True):
     return challenged() + (hear(180) if ring else "") + hear(status) + refused(2)
 
 
+def subscribe(cseq, package, uri="sip:[peer]@[domain]", to="", expires=600, authorization=True):
+    return request("SUBSCRIBE", uri, cseq, to=to, more=[CONTACT, f"Event: {package}", f"Expires: {expires}",
+                                                        "[authentication]" if authorization else ""])
+
+
+def told(*expressions):
+    """A NOTIFY that holds all of these, and its 200."""
+    return f'<recv request="NOTIFY" rrs="true">{matches(expressions)}</recv>\n' + ok()
+
+
+def watched():
+    """SUBSCRIBE to where one's own phones are; a registration is refreshed; the subscription is ended (RFC 3680)."""
+    keep = '<action><ereg regexp="tag=[^;[:cntrl:]]*" search_in="hdr" header="To:" check_it="true" assign_to="9"/></action>'
+    theirs = "To: <sip:[peer]@[domain]>;[$9]"
+    return (registered() + subscribe(3, "reg", authorization=False) + hear(407, challenge=True) + subscribe(4, "reg")
+            + f'<recv response="200" rrs="true">{keep}</recv>\n'
+            + told("Subscription-State: *active", "state=.full.", "<uri>sip:[^[:cntrl:]]*</uri>")
+            + registered(700, first=5) + told("Subscription-State: *active", "event=.refreshed.")
+            + subscribe(7, "reg", "[next_url]", theirs, 0, authorization=False) + hear(407, challenge=True)
+            + subscribe(8, "reg", "[next_url]", theirs, 0) + hear(200) + told("Subscription-State: *terminated"))
+
+
 CALLING = {
     "register": registered(),
     "wrong password": register(1, authorization=False) + hear(401, challenge=True) + register(2) + hear(401),
@@ -169,6 +191,7 @@ CALLING = {
     "too brief": register(1, 1, authorization=False) + hear(401, challenge=True) + register(2, 1)
                  + hear(423, holding=["Min-Expires: *2"]),
     "expiry": registered(2) + pause(3500),
+    "watches": watched(),
     "call": talk(1),
     "cancel": challenged() + hear(180) + pause(300)
               + request("CANCEL", "sip:[peer]@[domain]", 2, via="[last_Via:]") + hear(200) + hear(487) + refused(2),
