@@ -324,6 +324,10 @@ fn look_at_weak_choices(config: &Config, found: &mut Findings) {
     if config.dangerous.addresses_in_log {
         weak.push("dangerous.addresses_in_log is on: the log tells who called whom".to_owned());
     }
+    if !config.events.registrations_to.is_empty() {
+        let whom = config.events.registrations_to.join(", ");
+        weak.push(format!("events.registrations_to: {whom} may watch where everybody's phones are"));
+    }
     if let Some(file) = &config.log.ladder {
         weak.push(format!("log.ladder is on: {} tells who called whom", file.display()));
     }

@@ -165,7 +165,7 @@ section! {
         registrations_to: Vec<String> = Vec::new(),
         /// Most publications of one user at a time: one a phone. One more takes the place of the stalest.
         max_publications: usize = 8,
-        /// Longest published document in bytes.
+        /// Longest published document in bytes; one user's have twice that together.
         max_publication: usize = 16_384,
         /// Most bytes of published documents in all; further ones get 503.
         max_published: usize = 67_108_864,

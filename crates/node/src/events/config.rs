@@ -30,7 +30,8 @@ pub struct EventsConfig {
     /// Most publications of one user at a time. Default 8; a further one takes the place of the one that was changed or
     /// refreshed the longest ago.
     pub max_publications: usize,
-    /// Longest published document, in bytes. Default 16,384; a longer one gets 413.
+    /// Longest published document, in bytes, and half of what one user's may have together (the stalest makes room).
+    /// Default 16,384; a longer one gets 413.
     pub max_publication: usize,
     /// Most bytes of published documents in all. Default 64 MiB; beyond it 503.
     pub max_published: usize,

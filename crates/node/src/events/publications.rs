@@ -99,8 +99,7 @@ impl Publications {
         // Never given twice by this process; who has one of a former process is told 412.
         let etag = format!("{:x}.{serial:x}", self.hasher.hash_one(serial));
         let mut records = self.records(aor);
-        self.drop_expired(now, &mut records, aor);
-        let done = self.publish_in(config, records.entry(aor.clone()).or_default(), serial, &etag, wish);
+        let done = self.publish_in(config, now, records.entry(aor.clone()).or_default(), serial, &etag, wish);
         if records.get(aor).is_some_and(|record| record.publications.is_empty()) {
             let left = records.remove(aor).and_then(|record| record.composed);
             self.bytes.fetch_sub(left.map_or(0, |body| body.len()), Ordering::Relaxed);
@@ -112,6 +111,7 @@ impl Publications {
     fn publish_in(
         &self,
         config: &EventsConfig,
+        now: Instant,
         record: &mut Record,
         serial: u64,
         etag: &str,
@@ -121,20 +121,26 @@ impl Publications {
             let Some(body) = wish.body else { return Err(Refused::Nothing) };
             let Some(expires_at) = wish.expires_at else { return Ok(false) };
             self.take(config, body.len())?;
-            if record.publications.len() >= config.max_publications.max(1) {
-                self.forget_oldest(record);
-            }
+            self.make_room(config, record, body.len(), config.max_publications.max(1));
             let etag = etag.to_owned();
             record.publications.push(Publication { etag, body, expires_at, changed: serial, touched: serial });
             self.outdate(record);
             return Ok(true);
         };
-        let at = record.publications.iter().position(|it| it.etag == tag).ok_or(Refused::NoMatch)?;
+        let meant = |it: &Publication| it.etag == tag && it.expires_at > now;
+        let at = record.publications.iter().position(meant).ok_or(Refused::NoMatch)?;
         let Some(expires_at) = wish.expires_at else {
             self.remove_at(record, at);
             return Ok(true);
         };
         let mut changed = false;
+        if let Some(body) = &wish.body {
+            let most = config.max_publication.saturating_mul(2);
+            let others = record.publications.iter().enumerate().filter(|(index, _)| *index != at);
+            if others.map(|(_, it)| it.body.len()).sum::<usize>() + body.len() > most {
+                return Err(Refused::Full);
+            }
+        }
         if let Some(body) = wish.body.filter(|body| *body != record.publications[at].body) {
             self.take(config, body.len())?;
             let old = std::mem::replace(&mut record.publications[at].body, body);
@@ -149,9 +155,19 @@ impl Publications {
         Ok(changed)
     }
 
-    /// Forgets what has expired; gives whether anything had.
+    /// Forgets what has expired; gives whether anything had. Nobody else does: whoever calls it tells the watchers.
     pub(crate) fn expire(&self, now: Instant, aor: &Aor) -> bool {
-        self.drop_expired(now, &mut self.records(aor), aor)
+        let mut records = self.records(aor);
+        let Some(record) = records.get_mut(aor) else { return false };
+        let mut any = false;
+        while let Some(at) = record.publications.iter().position(|it| it.expires_at <= now) {
+            self.remove_at(record, at);
+            any = true;
+        }
+        if record.publications.is_empty() {
+            records.remove(aor);
+        }
+        any
     }
 
     /// Forgets all of a user's; gives whether there was any.
@@ -165,37 +181,29 @@ impl Publications {
     /// The document for watchers: all publications composed, empty if there are none.
     pub(crate) fn document(&self, now: Instant, aor: &Aor, entity: &str) -> Arc<[u8]> {
         let mut records = self.records(aor);
-        self.drop_expired(now, &mut records, aor);
         let Some(record) = records.get_mut(aor) else { return Presence::new(entity).write().into() };
-        if let Some(composed) = &record.composed {
+        let all = record.publications.iter().all(|it| it.expires_at > now);
+        if let Some(composed) = record.composed.as_ref().filter(|_| all) {
             return Arc::clone(composed);
         }
         let read = |it: &Publication| Presence::parse(&it.body).ok().map(|document| (document, it.changed));
-        let documents: Vec<_> = record.publications.iter().filter_map(read).collect();
+        let documents: Vec<_> = record.publications.iter().filter(|it| it.expires_at > now).filter_map(read).collect();
         let list: Vec<_> =
             documents.iter().map(|(document, changed)| Composed { document, changed: *changed }).collect();
         let composed: Arc<[u8]> = compose(entity, &list).write().into();
-        self.bytes.fetch_add(composed.len(), Ordering::Relaxed);
-        record.composed = Some(Arc::clone(&composed));
+        if all {
+            self.bytes.fetch_add(composed.len(), Ordering::Relaxed);
+            record.composed = Some(Arc::clone(&composed));
+        }
         composed
     }
 
-    fn drop_expired(&self, now: Instant, records: &mut HashMap<Aor, Record>, aor: &Aor) -> bool {
-        let Some(record) = records.get_mut(aor) else { return false };
-        let mut any = false;
-        while let Some(at) = record.publications.iter().position(|it| it.expires_at <= now) {
-            self.remove_at(record, at);
-            any = true;
-        }
-        if record.publications.is_empty() {
-            records.remove(aor);
-        }
-        any
-    }
-
-    fn forget_oldest(&self, record: &mut Record) {
-        let oldest = record.publications.iter().enumerate().min_by_key(|(_, it)| it.touched);
-        if let Some((at, _)) = oldest {
+    /// Forgets the stalest until one more of so many bytes fits: watchers get all of a user's documents in one.
+    fn make_room(&self, config: &EventsConfig, record: &mut Record, bytes: usize, most: usize) {
+        let held = |record: &Record| record.publications.iter().map(|it| it.body.len()).sum::<usize>();
+        while record.publications.len() >= most || held(record) + bytes > config.max_publication.saturating_mul(2) {
+            let stalest = record.publications.iter().enumerate().min_by_key(|(_, it)| it.touched);
+            let Some((at, _)) = stalest else { return };
             self.remove_at(record, at);
         }
     }

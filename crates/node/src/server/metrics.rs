@@ -68,6 +68,7 @@ pub(super) async fn status(state: &State) -> Value {
         "calls": get(&counters.calls),
         "calls_answered": get(&counters.answered),
         "refused": get(&counters.refused),
+        "subscriptions": server.shared.subscriptions(),
         "shards": counts.len(),
         "shards_silent": counts.iter().filter(|counts| counts.is_none()).count(),
         "server": server.way_in(),
@@ -117,12 +118,17 @@ pub(super) async fn prometheus(state: &State) -> String {
     }
 
     let counters = &server.shared.counters;
-    let of_node: [(&str, &str, &AtomicU64); 10] = [
+    out.single("farspeak_subscriptions", "gauge", "Subscriptions notified.", server.shared.subscriptions());
+    let published = server.shared.published_bytes();
+    out.single("farspeak_published_bytes", "gauge", "Bytes of presence documents held.", published);
+    let of_node: [(&str, &str, &AtomicU64); 12] = [
         ("requests", "Requests accepted for processing.", &counters.requests),
         ("forwarded", "Branches on which a request was forwarded.", &counters.forwarded),
         ("calls", "Calls forwarded at least once.", &counters.calls),
         ("calls_answered", "Calls answered.", &counters.answered),
         ("registered", "REGISTER requests that ended with 200.", &counters.registrations),
+        ("subscribed", "Subscriptions accepted, those that wait for permission included.", &counters.subscriptions),
+        ("published", "PUBLISH requests that ended with 200.", &counters.publications),
         ("refused", "Requests refused for want of valid credentials.", &counters.refused),
         ("malformed", "Messages that could not be parsed.", &counters.malformed),
         ("dropped", "Messages dropped without an answer.", &counters.dropped),

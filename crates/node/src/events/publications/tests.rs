@@ -71,10 +71,12 @@ fn what_is_not_refreshed_expires() {
     let one = desk.publish(0, None, Some(body("a", Basic::Open)), 60).unwrap();
     desk.publish(0, None, Some(body("b", Basic::Open)), 90).unwrap();
     assert_eq!(desk.tuples(59).len(), 2);
-    assert!(desk.table.expire(at(60), &alice()) && !desk.table.expire(at(60), &alice()));
     assert_eq!(desk.publish(60, Some(&one.etag), None, 60), Err(Refused::NoMatch));
+    assert_eq!(desk.tuples(60).len(), 1, "before anybody looked");
+    assert!(desk.table.expire(at(60), &alice()) && !desk.table.expire(at(60), &alice()));
     assert_eq!(desk.tuples(60), [("b".to_owned(), Some(Basic::Open))]);
     assert_eq!(desk.tuples(90), []);
+    assert!(desk.table.expire(at(90), &alice()));
     assert_eq!(desk.table.bytes(), 0);
 }
 
@@ -117,4 +119,18 @@ fn one_publication_too_many_takes_the_place_of_the_stalest() {
     desk.publish(3, None, Some(body("c", Basic::Open)), 60).unwrap();
     assert_eq!(desk.publish(4, Some(&two.etag), None, 60), Err(Refused::NoMatch));
     assert_eq!(desk.tuples(4).iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[test]
+fn one_users_documents_fit_into_one_together() {
+    let mut desk = Desk::new();
+    let one = body("a", Basic::Open);
+    desk.config.max_publication = one.len();
+    let first = desk.publish(0, None, Some(one), 60).unwrap();
+    let second = desk.publish(1, None, Some(body("b", Basic::Open)), 60).unwrap();
+    let long = body("a long name for a tuple", Basic::Open);
+    assert_eq!(desk.publish(2, Some(&first.etag), Some(long), 60), Err(Refused::Full), "what is there stays");
+    desk.publish(3, None, Some(body("c", Basic::Open)), 60).unwrap();
+    assert_eq!(desk.publish(4, Some(&first.etag), None, 60), Err(Refused::NoMatch), "the stalest made room");
+    assert!(desk.publish(4, Some(&second.etag), None, 60).is_ok());
 }
