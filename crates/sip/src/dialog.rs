@@ -12,6 +12,7 @@
 mod route;
 mod table;
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use farspeak_sansio::Flow;
@@ -319,24 +320,22 @@ impl Dialog {
 
     /// The URI that the request is sent towards, and the request without Via: From, To, Call-ID, CSeq, Route,
     /// Max-Forwards and, in target refresh requests, Contact. ACK takes the CSeq of the INVITE that it answers.
-    pub(crate) fn request(&self, method: Method, seq: u32, via: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: &Method, seq: u32, via: impl Display) -> RequestBuilder<'_> {
         let (uri, routes, last) = route::plan(&self.remote_target, &self.route_set);
-        let refreshes = refreshes_target(&method);
-        let cseq = format!("{seq} {method}");
-        let mut builder = RequestBuilder::new(method, uri).header(HeaderName::Via, via);
+        let mut builder = RequestBuilder::new(method.clone(), uri).header_of(HeaderName::Via, via);
         for value in routes {
             builder = builder.header(HeaderName::Route, value);
         }
         if let Some(last) = last {
-            builder = builder.header(HeaderName::Route, &format!("<{last}>"));
+            builder = builder.header_of(HeaderName::Route, format_args!("<{last}>"));
         }
         builder = builder
             .header(HeaderName::MaxForwards, "70")
             .header(HeaderName::From, &self.local)
             .header(HeaderName::To, &self.remote)
             .header(HeaderName::CallId, &self.id.call_id)
-            .header(HeaderName::CSeq, &cseq);
-        if refreshes {
+            .header_of(HeaderName::CSeq, format_args!("{seq} {method}"));
+        if refreshes_target(method) {
             builder = builder.header(HeaderName::Contact, &self.contact);
         }
         builder

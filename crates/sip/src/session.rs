@@ -199,7 +199,9 @@ impl Session {
             Method::Prack if response.status().is_some_and(StatusCode::is_final) => {
                 self.prack_response(cx, tx, &response);
             }
-            Method::Bye if response.status().is_some_and(StatusCode::is_final) => self.bye_done(tx),
+            Method::Bye if response.status().is_some_and(StatusCode::is_final) => {
+                self.bye_answered(cx, tx, pending, &response);
+            }
             Method::Info | Method::Message | Method::Options | Method::Other(_) => {
                 self.answered_within(cx, tx, response)
             }

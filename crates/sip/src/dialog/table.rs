@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Dialog, DialogId};
 use crate::message::Message;
+use crate::session::SessionId;
 use crate::slab::{Key, Slab};
 use crate::user_agent::Owner;
 
@@ -15,7 +16,8 @@ pub(crate) type DialogKey = Key;
 #[derive(Debug, Default)]
 pub(crate) struct Dialogs {
     slab: Slab<Entry>,
-    index: HashMap<DialogId, DialogKey>,
+    /// By our tag, which is random: only the dialogs of one forked request share it.
+    index: HashMap<Arc<str>, Vec<DialogKey>>,
 }
 
 #[derive(Debug)]
@@ -27,9 +29,9 @@ struct Entry {
 impl Dialogs {
     /// Puts a dialog in, used by `user`. One of the same name is hidden by it.
     pub(crate) fn insert(&mut self, dialog: Dialog, user: Owner) -> DialogKey {
-        let id = dialog.id().clone();
+        let tag = Arc::clone(&dialog.id().local_tag);
         let key = self.slab.insert(Entry { dialog, users: vec![user] });
-        self.index.insert(id, key);
+        self.index.entry(tag).or_default().push(key);
         key
     }
 
@@ -54,13 +56,21 @@ impl Dialogs {
 
     /// The dialog of that name.
     pub(crate) fn find_by(&self, call_id: &str, local_tag: &str, remote_tag: &str) -> Option<DialogKey> {
-        let id = DialogId { call_id: call_id.into(), local_tag: local_tag.into(), remote_tag: remote_tag.into() };
-        self.index.get(&id).copied()
+        // The latest hides one of the same name.
+        self.index.get(local_tag)?.iter().rev().copied().find(|key| {
+            let id = self.get(*key).map(Dialog::id);
+            id.is_some_and(|id| *id.call_id == *call_id && *id.remote_tag == *remote_tag)
+        })
     }
 
     /// Who uses the dialog.
     pub(crate) fn users(&self, key: DialogKey) -> &[Owner] {
         self.slab.get(key).map_or(&[], |entry| &entry.users)
+    }
+
+    /// The session among them: a dialog has one at most.
+    pub(crate) fn session(&self, key: DialogKey) -> Option<SessionId> {
+        self.users(key).iter().find_map(|user| if let Owner::Session(id) = user { Some(*id) } else { None })
     }
 
     /// One more usage of the dialog.
@@ -78,9 +88,12 @@ impl Dialogs {
         entry.users.retain(|other| *other != user);
         if entry.users.is_empty()
             && let Some(entry) = self.slab.remove(key)
-            && self.index.get(entry.dialog.id()) == Some(&key)
+            && let Some(keys) = self.index.get_mut(&entry.dialog.id().local_tag)
         {
-            self.index.remove(entry.dialog.id());
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.index.remove(&entry.dialog.id().local_tag);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! New messages: responses to a request (RFC 3261 §8.2.6) and requests of our own.
 
-use std::io::Write as _;
+use std::fmt::{self, Display, Write as _};
 
 use super::edit::{push_clean, push_uri};
 use super::{HeaderName, Message, Method, StatusCode};
@@ -11,186 +11,205 @@ use super::{HeaderName, Message, Method, StatusCode};
 pub struct ResponseBuilder<'m> {
     request: &'m Message,
     status: StatusCode,
-    reason: Option<String>,
-    to_tag: Option<String>,
-    rest: Rest,
+    reason: Option<&'m str>,
+    to_tag: Option<&'m str>,
+    lines: Lines,
+    body: &'m [u8],
 }
 
 impl<'m> ResponseBuilder<'m> {
     /// A response to `request` with the status' usual reason phrase and no body.
     pub fn new(request: &'m Message, status: StatusCode) -> Self {
-        Self { request, status, reason: None, to_tag: None, rest: Rest::default() }
+        Self { request, status, reason: None, to_tag: None, lines: Lines::default(), body: &[] }
     }
 
     /// Another reason phrase.
-    pub fn reason(mut self, reason: &str) -> Self {
-        self.reason = Some(reason.to_owned());
+    pub fn reason(mut self, reason: &'m str) -> Self {
+        self.reason = Some(reason);
         self
     }
 
     /// The tag that To gets if the request's has none: a must in every response but 100 (RFC 3261 §8.2.6.2).
-    pub fn to_tag(mut self, tag: &str) -> Self {
-        self.to_tag = Some(tag.to_owned());
+    pub fn to_tag(mut self, tag: &'m str) -> Self {
+        self.to_tag = Some(tag);
         self
     }
 
     /// One more header field, below the copied ones, in the order of the calls.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        self.rest.line(name.as_str(), value);
+        self.lines.push(name.as_str(), value);
+        self
+    }
+
+    /// One more header field, whose value is written in place.
+    pub fn header_of(mut self, name: HeaderName, value: impl Display) -> Self {
+        self.lines.push_display(name.as_str(), value);
         self
     }
 
     /// One more header field, for names that [`HeaderName`] does not know.
     pub fn header_named(mut self, name: &str, value: &str) -> Self {
-        self.rest.line(name, value);
+        self.lines.push(name, value);
         self
     }
 
     /// A body and its Content-Type. Without one there is `Content-Length: 0`.
-    pub fn body(mut self, content_type: &str, body: &[u8]) -> Self {
-        self.rest.body(content_type, body);
+    pub fn body(mut self, content_type: &str, body: &'m [u8]) -> Self {
+        self.lines.push(HeaderName::ContentType.as_str(), content_type);
+        self.body = body;
         self
     }
 
     /// Appends the response to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let _ = write!(out, "SIP/2.0 {} ", self.status); // a Vec takes everything
-        push_clean_bytes(out, self.reason.as_deref().unwrap_or(self.status.reason()));
-        out.extend_from_slice(b"\r\n");
-        for field in &self.request.fields {
-            let line = &self.request.head[field.start as usize..field.end as usize];
-            match field.name {
-                HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => {
-                    out.extend_from_slice(line.as_bytes());
-                }
-                HeaderName::To => self.write_to(out, line),
-                HeaderName::Timestamp if self.status == StatusCode::TRYING => out.extend_from_slice(line.as_bytes()),
-                _ => {}
-            }
-        }
-        self.rest.finish("", out);
+        out.extend_from_slice(&self.to_vec());
     }
 
     /// The response as [`Self::write`] writes it.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.write(&mut out);
-        out
+        let room = self.lines.0.len() + self.body.len() + ROOM;
+        let mut head = String::with_capacity(room);
+        let _infallible = write!(head, "SIP/2.0 {} ", self.status);
+        push_clean(&mut head, self.reason.unwrap_or(self.status.reason()));
+        head.push_str("\r\n");
+        for field in &self.request.fields {
+            let line = &self.request.head[field.start as usize..field.end as usize];
+            match field.name {
+                HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => head.push_str(line),
+                HeaderName::To => self.write_to(&mut head, line),
+                HeaderName::Timestamp if self.status == StatusCode::TRYING => head.push_str(line),
+                _ => {}
+            }
+        }
+        head.push_str(&self.lines.0);
+        finish(head, self.body)
     }
 
-    fn write_to(&self, out: &mut Vec<u8>, line: &str) {
-        match &self.to_tag {
+    fn write_to(&self, head: &mut String, line: &str) {
+        match self.to_tag {
             Some(tag) if self.request.to_tag().is_none() => {
                 let line = super::lex::trim_end(line);
                 // Some phones end a value with a semicolon of no use; two would not be well formed.
-                out.extend_from_slice(super::lex::trim_end(line.strip_suffix(';').unwrap_or(line)).as_bytes());
-                out.extend_from_slice(b";tag=");
-                push_clean_bytes(out, tag);
-                out.extend_from_slice(b"\r\n");
+                head.push_str(super::lex::trim_end(line.strip_suffix(';').unwrap_or(line)));
+                head.push_str(";tag=");
+                push_clean(head, tag);
+                head.push_str("\r\n");
             }
-            _ => out.extend_from_slice(line.as_bytes()),
+            _ => head.push_str(line),
         }
     }
 }
 
 /// A request of our own, line by line.
 #[derive(Clone, Debug)]
-pub struct RequestBuilder {
-    first_line: String,
-    rest: Rest,
+pub struct RequestBuilder<'b> {
+    /// The first line and those below it.
+    lines: Lines,
+    body: &'b [u8],
 }
 
-impl RequestBuilder {
+impl<'b> RequestBuilder<'b> {
     /// `METHOD uri SIP/2.0` and no header field but Content-Length.
     pub fn new(method: Method, uri: &str) -> Self {
-        let mut first_line = format!("{method} ");
-        push_uri(&mut first_line, uri);
-        first_line.push_str(" SIP/2.0\r\n");
-        Self { first_line, rest: Rest::default() }
+        let mut lines = String::with_capacity(ROOM);
+        lines.push_str(method.as_str());
+        lines.push(' ');
+        push_uri(&mut lines, uri);
+        lines.push_str(" SIP/2.0\r\n");
+        Self { lines: Lines(lines), body: &[] }
     }
 
     /// One more header field, in the order of the calls.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        self.rest.line(name.as_str(), value);
+        self.lines.push(name.as_str(), value);
+        self
+    }
+
+    /// One more header field, whose value is written in place.
+    pub fn header_of(mut self, name: HeaderName, value: impl Display) -> Self {
+        self.lines.push_display(name.as_str(), value);
         self
     }
 
     /// One more header field, for names that [`HeaderName`] does not know.
     pub fn header_named(mut self, name: &str, value: &str) -> Self {
-        self.rest.line(name, value);
+        self.lines.push(name, value);
         self
     }
 
     /// A copy of `message`'s header fields of that name, byte for byte.
     pub fn copy(mut self, message: &Message, name: HeaderName) -> Self {
         for field in message.fields.iter().filter(|field| field.name == name) {
-            self.rest.lines.push_str(&message.head[field.start as usize..field.end as usize]);
+            self.lines.0.push_str(&message.head[field.start as usize..field.end as usize]);
         }
         self
     }
 
     /// A body and its Content-Type. Without one there is `Content-Length: 0`.
-    pub fn body(mut self, content_type: &str, body: &[u8]) -> Self {
-        self.rest.body(content_type, body);
+    pub fn body(mut self, content_type: &str, body: &'b [u8]) -> Self {
+        self.lines.push(HeaderName::ContentType.as_str(), content_type);
+        self.body = body;
         self
     }
 
     /// Appends the request to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        self.rest.finish(&self.first_line, out);
+        out.extend_from_slice(&self.to_vec());
     }
 
     /// The request as [`Self::write`] writes it.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.write(&mut out);
-        out
+        self.clone().into_vec()
+    }
+
+    /// The same, without another copy.
+    pub fn into_vec(self) -> Vec<u8> {
+        finish(self.lines.0, self.body)
     }
 }
 
-/// What follows the lines that make the kind of message.
+/// Room for the head of most messages, which then is allocated once.
+const ROOM: usize = 1024;
+
+/// Header fields one below the other.
 #[derive(Clone, Debug, Default)]
-struct Rest {
-    lines: String,
-    body: Vec<u8>,
-}
+struct Lines(String);
 
-impl Rest {
-    fn line(&mut self, name: &str, value: &str) {
-        if self.lines.is_empty() {
-            self.lines.reserve(LINES);
-        }
-        push_clean(&mut self.lines, name);
-        self.lines.push_str(": ");
-        push_clean(&mut self.lines, value);
-        self.lines.push_str("\r\n");
+impl Lines {
+    fn push(&mut self, name: &str, value: &str) {
+        self.0.reserve(name.len() + value.len() + 4);
+        push_clean(&mut self.0, name);
+        self.0.push_str(": ");
+        push_clean(&mut self.0, value);
+        self.0.push_str("\r\n");
     }
 
-    fn body(&mut self, content_type: &str, body: &[u8]) {
-        self.line(HeaderName::ContentType.as_str(), content_type);
-        self.body = body.to_vec();
-    }
-
-    fn finish(&self, head: &str, out: &mut Vec<u8>) {
-        out.reserve(head.len() + self.lines.len() + self.body.len() + 32);
-        out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(self.lines.as_bytes());
-        let _ = write!(out, "Content-Length: {}\r\n\r\n", self.body.len()); // a Vec takes everything
-        out.extend_from_slice(&self.body);
+    fn push_display(&mut self, name: &str, value: impl Display) {
+        push_clean(&mut self.0, name);
+        self.0.push_str(": ");
+        let _infallible = write!(Clean(&mut self.0), "{value}");
+        self.0.push_str("\r\n");
     }
 }
 
-/// Appends `value` with every CR and LF as a space.
-fn push_clean_bytes(out: &mut Vec<u8>, value: &str) {
-    let clean = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-    match memchr::memchr2(b'\r', b'\n', value.as_bytes()) {
-        Some(_) => out.extend(value.bytes().map(clean)),
-        None => out.extend_from_slice(value.as_bytes()),
+/// Takes no line breaks.
+struct Clean<'s>(&'s mut String);
+
+impl fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        push_clean(self.0, text);
+        Ok(())
     }
 }
 
-/// Room for the lines that a response usually adds.
-const LINES: usize = 384;
+/// Ends a head by Content-Length and puts the body below.
+fn finish(mut head: String, body: &[u8]) -> Vec<u8> {
+    head.reserve(body.len() + 32);
+    let _infallible = write!(head, "Content-Length: {}\r\n\r\n", body.len());
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
 
 #[cfg(test)]
 mod tests {

@@ -49,7 +49,9 @@ impl Message {
     /// Puts `text` in place of `length` bytes of the value of the field at `index`, and moves what follows.
     fn splice(&mut self, index: usize, start: usize, length: usize, text: &str) {
         let moved = |offset: u32| (offset as usize - length + text.len()) as u32;
-        self.head.replace_range(start..start + length, text);
+        // Not `replace_range`: that goes byte by byte.
+        self.head.drain(start..start + length);
+        self.head.insert_str(start, text);
         let field = &mut self.fields[index];
         field.value_end = moved(field.value_end);
         field.end = moved(field.end);

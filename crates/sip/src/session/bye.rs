@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{Done, HowEnded, LegState, Opening, Session, SessionId, VerbError};
+use crate::dialog::Dialog;
 use crate::endpoint::{ClientTx, ServerTx};
 use crate::message::{HeaderName, Message, Method, StatusCode};
-use crate::user_agent::{Agent, Context, Extra};
+use crate::user_agent::{Agent, Context, Extra, Pending};
 
 impl Agent<'_> {
     /// Ends the session in the way that its state asks for: CANCEL while our INVITE rings (of `extra` the Reason goes along),
@@ -49,6 +50,22 @@ impl Session {
         if !self.legs.iter().any(super::Leg::is_up) {
             self.end(cx, HowEnded::Local);
         }
+    }
+
+    /// The answer to our BYE. If a later request in the dialog, one of a subscription, has overtaken the BYE, the peer has
+    /// not looked at it (RFC 3261 §12.2.2): the same again.
+    pub(super) fn bye_answered(&mut self, cx: &mut Context<'_>, tx: ClientTx, pending: &Pending, response: &Message) {
+        let last = cx.shared.dialogs.get(pending.dialog).map_or(0, Dialog::local_seq);
+        let is_overtaken = response.status() == Some(StatusCode::SERVER_INTERNAL_ERROR) && last > pending.seq;
+        let ending = |leg: &super::Leg| matches!(leg.state, LegState::Ending { bye } if bye == tx);
+        if is_overtaken
+            && let Some(index) = self.legs.iter().position(ending)
+            && let Some(bye) = cx.request(self.owner(), pending.dialog, Method::Bye, Arc::clone(&pending.extra))
+        {
+            self.legs[index].state = LegState::Ending { bye };
+            return;
+        }
+        self.bye_done(tx);
     }
 
     /// Whatever the answer, or none: the leg is over (RFC 3261 §15.1.1).

@@ -71,7 +71,9 @@ impl Session {
         let leg = &self.legs[index];
         let alive = leg.is_up() || matches!(leg.state, LegState::Early);
         let quiet = leg.offers.is_idle() && !leg.reliable.is_description_open() && !leg.pracks.is_description_open();
-        alive && !self.ended && leg.updates.sent.is_none() && (!described || quiet) && self.is_known_to_peer(cx, index)
+        let given_up = self.ended || matches!(&self.opening, Opening::Calling(calling) if calling.cancelled);
+        let may_offer = !described || quiet;
+        alive && !given_up && leg.updates.sent.is_none() && may_offer && self.is_known_to_peer(cx, index)
     }
 
     /// Whether the peer can match a request in the dialog. Who was called knows that only from a PRACK, another request,

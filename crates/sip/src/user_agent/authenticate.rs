@@ -9,6 +9,7 @@ use std::sync::Arc;
 use farspeak_sansio::Flow;
 
 use super::{Agent, Context, Owner, Pending};
+use crate::dialog::DialogKey;
 use crate::digest::{Answerer, GiveUp, Login};
 use crate::endpoint::ClientTx;
 use crate::message::{HeaderName, Message, Method, StatusCode};
@@ -87,21 +88,22 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The credentials for a request over that flow, from what its account has been challenged with.
+    /// The credentials for a dialog's next request over that flow, from what its account has been challenged with. `None`
+    /// if the dialog has gone.
     pub(super) fn credentials(
         &mut self,
-        account: Option<AccountId>,
+        dialog: DialogKey,
         flow: &Flow,
-        call_id: &str,
         method: &Method,
-        uri: &str,
-    ) -> Vec<(HeaderName, String)> {
-        let Some(answerer) = account.and_then(|account| self.shared.accounts.get_mut(account.0)) else {
-            return Vec::new();
+    ) -> Option<Vec<(HeaderName, String)>> {
+        let dialog = self.shared.dialogs.get(dialog)?;
+        let Some(answerer) = dialog.account().and_then(|account| self.shared.accounts.get_mut(account.0)) else {
+            return Some(Vec::new());
         };
-        let mut credentials = answerer.authorize(&mut *self.shared.rng, call_id, method, uri);
+        let mut credentials =
+            answerer.authorize(&mut *self.shared.rng, &dialog.id().call_id, method, dialog.request_uri());
         credentials.retain(|(_, value)| may_travel(flow, value));
-        credentials
+        Some(credentials)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What sessions and subscriptions have at hand: the transaction layer, the dialogs, the timers, the application's queue.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::authenticate::may_travel;
 use super::{Event, Extra, Timer, TimerKind, UserAgentConfig, sips};
 use crate::dialog::{DialogKey, Dialogs};
 use crate::digest::{Answerer, Attempt};
-use crate::endpoint::{ClientTx, Endpoint, ServerTx};
+use crate::endpoint::{Branch, ClientTx, Endpoint, ServerTx};
 use crate::event::SubscriptionId;
 use crate::message::{HeaderName, Message, Method, RequestBuilder, ResponseBuilder, StatusCode, Uri};
 use crate::registration::RegistrationId;
@@ -86,12 +87,13 @@ impl Context<'_> {
 
     /// A random token of 64 bits: a tag (RFC 3261 §19.3 asks for 32 at least).
     pub fn tag(&mut self) -> Arc<str> {
-        format!("{:016x}", self.shared.rng.next_u64()).into()
+        std::str::from_utf8(&hex(self.shared.rng.next_u64())).unwrap_or_default().into()
     }
 
     /// A random Call-ID. It names no host: that would tell strangers our address.
     pub fn call_id(&mut self) -> Arc<str> {
-        format!("{:016x}{:016x}", self.shared.rng.next_u64(), self.shared.rng.next_u64()).into()
+        let halves = [hex(self.shared.rng.next_u64()), hex(self.shared.rng.next_u64())];
+        std::str::from_utf8(halves.as_flattened()).unwrap_or_default().into()
     }
 
     /// A first CSeq below 2^31, with room to count (RFC 3261 §8.1.1.5).
@@ -115,15 +117,10 @@ impl Context<'_> {
     ) -> Option<ClientTx> {
         let flow = self.flow_to(dialog)?;
         let branch = self.endpoint.new_branch(0);
-        let via = via(&flow, branch.as_str());
-        let (account, call_id, uri) = {
-            let dialog = self.shared.dialogs.get(dialog)?;
-            (dialog.account(), Arc::clone(&dialog.id().call_id), dialog.request_uri().to_owned())
-        };
-        let credentials = self.credentials(account, &flow, &call_id, &method, &uri);
-        let builder = self.shared.dialogs.get(dialog)?.request(method.clone(), seq, &via);
+        let credentials = self.credentials(dialog, &flow, &method)?;
+        let builder = self.shared.dialogs.get(dialog)?.request(&method, seq, OurVia { flow: &flow, branch: &branch });
         let builder = with_credentials(self.describe(&method, builder), credentials.iter());
-        let bytes = extra.onto_request(builder).to_vec();
+        let bytes = extra.onto_request(builder).into_vec();
         if method == Method::Invite {
             self.shared.dialogs.get_mut(dialog)?.set_credentials(credentials);
         }
@@ -138,12 +135,12 @@ impl Context<'_> {
     pub fn acknowledge(&mut self, dialog: DialogKey, seq: u32, extra: &Extra) -> Option<(Flow, Arc<[u8]>)> {
         let flow = self.flow_to(dialog)?;
         let branch = self.endpoint.new_branch(0);
-        let via = via(&flow, branch.as_str());
         let dialog = self.shared.dialogs.get(dialog)?;
+        let via = OurVia { flow: &flow, branch: &branch };
         // RFC 3261 §22.1: an ACK repeats the credentials of its INVITE.
         let repeated = dialog.credentials().iter().filter(|(_, value)| may_travel(&flow, value));
-        let builder = with_credentials(dialog.request(Method::Ack, seq, &via), repeated);
-        let bytes: Arc<[u8]> = extra.onto_request(builder).to_vec().into();
+        let builder = with_credentials(dialog.request(&Method::Ack, seq, via), repeated);
+        let bytes: Arc<[u8]> = extra.onto_request(builder).into_vec().into();
         self.endpoint.send_stateless(self.now, flow, Arc::clone(&bytes));
         Some((flow, bytes))
     }
@@ -221,7 +218,7 @@ impl Context<'_> {
     }
 
     /// What every request that can open a session or answer for one says of us.
-    fn describe(&self, method: &Method, mut builder: RequestBuilder) -> RequestBuilder {
+    fn describe<'b>(&self, method: &Method, mut builder: RequestBuilder<'b>) -> RequestBuilder<'b> {
         if let Some(product) = &self.shared.config.product {
             builder = builder.header(HeaderName::UserAgent, product);
         }
@@ -247,10 +244,10 @@ impl Context<'_> {
     }
 }
 
-fn with_credentials<'a>(
-    mut builder: RequestBuilder,
+fn with_credentials<'a, 'b>(
+    mut builder: RequestBuilder<'b>,
     credentials: impl Iterator<Item = &'a (HeaderName, String)>,
-) -> RequestBuilder {
+) -> RequestBuilder<'b> {
     for (name, value) in credentials {
         builder = builder.header(*name, value);
     }
@@ -258,6 +255,18 @@ fn with_credentials<'a>(
 }
 
 /// Our Via value. `rport` asks for the way back through a NAT (RFC 3581).
-fn via(flow: &Flow, branch: &str) -> String {
-    format!("SIP/2.0/{} {};branch={branch};rport", flow.transport, flow.local)
+struct OurVia<'a> {
+    flow: &'a Flow,
+    branch: &'a Branch,
+}
+
+impl fmt::Display for OurVia<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SIP/2.0/{} {};branch={};rport", self.flow.transport, self.flow.local, self.branch.as_str())
+    }
+}
+
+/// Sixteen hexadecimal digits.
+fn hex(number: u64) -> [u8; 16] {
+    std::array::from_fn(|at| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15])
 }

@@ -113,30 +113,24 @@ impl Agent<'_> {
             return self.incoming_refer(tx, flow, request, Some(dialog));
         }
         let (sessions, mut context) = self.split();
-        for owner in context.shared.dialogs.users(dialog).to_vec() {
-            if let Owner::Session(id) = owner
-                && let Some(session) = sessions.get_mut(id.0)
-            {
-                context.shared.servers.insert(tx, owner);
+        match context.shared.dialogs.session(dialog).and_then(|id| Some((id, sessions.get_mut(id.0)?))) {
+            Some((id, session)) => {
+                context.shared.servers.insert(tx, Owner::Session(id));
                 session.request(&mut context, tx, dialog, method, &request);
-                return self.settle(id);
+                self.settle(id);
             }
+            None => context.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST),
         }
-        context.refuse(tx, StatusCode::CALL_DOES_NOT_EXIST);
     }
 
     /// An ACK for a 2xx: it names the dialog.
     fn ack(&mut self, request: &Arc<Message>) {
         let (sessions, mut context) = self.split();
         let Some(dialog) = context.shared.dialogs.find(request) else { return };
-        for owner in context.shared.dialogs.users(dialog).to_vec() {
-            if let Owner::Session(id) = owner
-                && let Some(session) = sessions.get_mut(id.0)
-            {
-                session.ack(&mut context, dialog, request);
-                return self.settle(id);
-            }
-        }
+        let Some(id) = context.shared.dialogs.session(dialog) else { return };
+        let Some(session) = sessions.get_mut(id.0) else { return };
+        session.ack(&mut context, dialog, request);
+        self.settle(id);
     }
 
     fn cancelled(&mut self, owner: Owner, tx: ServerTx, request: Arc<Message>) {

@@ -87,7 +87,7 @@ impl Extra {
         self.headers.iter().find(|(known, _)| *known == Name::Known(name)).map(|(_, value)| &**value)
     }
 
-    pub(crate) fn onto_request(&self, mut builder: RequestBuilder) -> RequestBuilder {
+    pub(crate) fn onto_request<'b>(&'b self, mut builder: RequestBuilder<'b>) -> RequestBuilder<'b> {
         for (name, value) in &self.headers {
             builder = match name {
                 Name::Known(name) => builder.header(*name, value),
@@ -101,7 +101,7 @@ impl Extra {
         builder.body(&body.content_type, &body.bytes)
     }
 
-    pub(crate) fn onto_response<'m>(&self, mut builder: ResponseBuilder<'m>) -> ResponseBuilder<'m> {
+    pub(crate) fn onto_response<'m>(&'m self, mut builder: ResponseBuilder<'m>) -> ResponseBuilder<'m> {
         for (name, value) in &self.headers {
             builder = match name {
                 Name::Known(name) => builder.header(*name, value),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use farspeak_sim::Link;
 use farspeak_sip::header::ReferTo;
 use farspeak_sip::message::{Method, StatusCode};
 use farspeak_sip::session::VerbError;
@@ -95,5 +96,36 @@ fn the_answer_to_an_offer_that_went_with_its_reinvite_is_no_new_offer() {
     let Event::ModifyFailed { changed: true, .. } = world.hears("alice", "ModifyFailed") else { panic!("it says so") };
     assert!(!world.heard("bob").contains(&"Offer".to_owned()), "{:?}", world.heard("bob"));
     world.hang_up("alice", caller);
+    world.settles();
+}
+
+#[test]
+fn a_bye_that_a_notify_has_overtaken_is_sent_again() {
+    // RFC 3261 §12.2.2: the peer answers 500 and has not looked at it.
+    let mut world = World::new(Conditions::udp());
+    let (caller, called) = world.connect("alice", "bob");
+    let to = ReferTo::parse("<sip:carol@example.org>").unwrap();
+    world.at("alice", |agent| agent.refer(caller, &to, true, Extra::new())).unwrap();
+    let Event::Subscription { subscription, .. } = world.hears("bob", "Subscription") else { unreachable!() };
+    world.net.set_links(Link::default().loss(1.0));
+    world.hang_up("bob", called);
+    world.net.run_for(Duration::from_millis(1));
+    world.net.set_links(Link::default());
+    world.at("bob", |agent| agent.accept_refer(subscription)).unwrap();
+    world.net.expect("alice -> bob  500 BYE");
+    world.net.expect("alice -> bob  200 BYE");
+    world.hears("alice", "Ended");
+    world.at("bob", |agent| agent.refer_progress(subscription, StatusCode::OK)).unwrap();
+    world.settles();
+}
+
+#[test]
+fn a_call_that_was_given_up_is_not_changed_any_more() {
+    // An UPDATE that nobody answers ends the only early dialog: the INVITE is cancelled (RFC 5057 §5.1).
+    let mut world = World::new(Conditions::udp());
+    let (caller, _) = world.ring_with_answer("alice", "bob");
+    world.net.run_for(Duration::from_millis(100));
+    world.at("alice", |agent| agent.cancel(caller)).unwrap();
+    assert_eq!(world.at("alice", |agent| agent.update(caller, sdp(OFFER))), Err(VerbError::WrongState));
     world.settles();
 }

@@ -135,9 +135,9 @@ fn a_flood_of_forks_opens_a_bounded_number_of_dialogs() {
     let invite = invite(&world);
     for number in 0..2000 {
         let status = if number % 2 == 0 { StatusCode::RINGING } else { StatusCode::OK };
-        let response = ResponseBuilder::new(&invite, status)
-            .to_tag(&format!("fork{number}"))
-            .header(HeaderName::Contact, "<sip:bob@192.0.2.2:5060>");
+        let tag = format!("fork{number}");
+        let response =
+            ResponseBuilder::new(&invite, status).to_tag(&tag).header(HeaderName::Contact, "<sip:bob@192.0.2.2:5060>");
         world.send("bob", "alice", &response.to_vec());
     }
     world.hears("alice", "Accepted");
