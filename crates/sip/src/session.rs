@@ -299,7 +299,9 @@ impl Session {
             return Some(usize::from(id.index)).filter(|index| *index < self.legs.len());
         }
         let accepted = self.legs.iter().position(|leg| !matches!(leg.state, LegState::Early | LegState::Ended));
-        accepted.or(if self.legs.len() == 1 { Some(0) } else { None })
+        let mut left = (0..self.legs.len()).filter(|index| !matches!(self.legs[*index].state, LegState::Ended));
+        let only = left.next().filter(|_| left.next().is_none());
+        accepted.or(only).or((self.legs.len() == 1).then_some(0))
     }
 }
 

@@ -19,6 +19,7 @@ mod config;
 mod context;
 mod dispatch;
 mod event;
+mod merged;
 mod message;
 mod outside;
 pub(crate) mod sips;
@@ -39,6 +40,7 @@ pub use authenticate::AccountId;
 pub use config::{FlowAlong, NextHop, UserAgentConfig};
 pub(crate) use context::{Context, Owner, Pending, Shared};
 pub use event::{Event, Failure, HowEnded};
+use merged::Ongoing;
 pub use message::{Body, Extra};
 pub use outside::RequestId;
 pub(crate) use timer::{Timer, TimerKind};
@@ -164,6 +166,7 @@ impl Core {
                 clients: HashMap::new(),
                 current: HashMap::new(),
                 servers: HashMap::new(),
+                ongoing: Ongoing::default(),
                 timers: TimerTable::new(&[]),
                 timer_serial: 0,
                 sweep_at: SWEEP_AT,

@@ -378,7 +378,7 @@ impl Notifier {
         let tx = cx.request(self.owner(), self.dialog, Method::Notify, Arc::new(extra));
         self.in_flight = tx.map(|tx| InFlight { tx, extra: content, last });
         if self.in_flight.is_none() {
-            self.state = State::Terminated;
+            self.lost(cx);
         }
     }
 

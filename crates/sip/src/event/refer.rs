@@ -75,7 +75,10 @@ impl Agent<'_> {
         if !subscribe {
             extra = extra.header(HeaderName::ReferSub, ReferSub(false).to_string());
         }
-        let request = cx.request(owner, dialog, Method::Refer, Arc::new(extra)).ok_or(VerbError::Gone)?;
+        let Some(request) = cx.request(owner, dialog, Method::Refer, Arc::new(extra)) else {
+            cx.shared.dialogs.release(dialog, owner);
+            return Err(VerbError::Gone);
+        };
         let seq = cx.shared.dialogs.get(dialog).map_or(0, Dialog::local_seq);
         // RFC 3515 §2.4.6
         let event = header::Event { id: Some(seq.to_string()), ..header::Event::new("refer") };

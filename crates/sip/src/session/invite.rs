@@ -167,6 +167,14 @@ impl Session {
         }
     }
 
+    /// A request of ours has had a challenge and gone out again. The early dialogs of an INVITE end with that
+    /// (RFC 3261 §13.2.2.3); it may open others.
+    pub fn repeated(&mut self, cx: &mut Context<'_>, tx: ClientTx) {
+        if self.is_opening(tx) {
+            self.drop_early_legs(cx);
+        }
+    }
+
     pub(super) fn ring_timeout(&mut self, cx: &mut Context<'_>) {
         let _ = self.cancel(cx, None);
     }
@@ -175,10 +183,10 @@ impl Session {
     fn leg_for(&mut self, cx: &mut Context<'_>, response: &Message) -> Option<usize> {
         let Opening::Calling(calling) = &self.opening else { return None };
         let tag = response.to_tag().unwrap_or_default();
-        let known = self
-            .legs
-            .iter()
-            .position(|leg| cx.shared.dialogs.get(leg.dialog).is_some_and(|dialog| *dialog.id().remote_tag == *tag));
+        let seq = response.cseq().ok()?.number;
+        let has_tag =
+            |leg: &Leg| cx.shared.dialogs.get(leg.dialog).is_some_and(|dialog| *dialog.id().remote_tag == *tag);
+        let known = self.legs.iter().position(|leg| leg.opened_by == seq && has_tag(leg));
         if let Some(index) = known {
             self.legs[index].peer.learn(response);
             return known;
@@ -187,12 +195,13 @@ impl Session {
         // acknowledged and hung up.
         let is_final = response.status().is_some_and(StatusCode::is_final);
         let room = cx.shared.config.max_forks * if is_final { 4 } else { 1 };
-        if (tag.is_empty() && !is_final) || self.legs.len() >= room {
+        if (tag.is_empty() && !is_final) || self.legs.iter().filter(|leg| leg.opened_by == seq).count() >= room {
             return None;
         }
         let dialog = cx.shared.dialogs.get(calling.half)?.fork(response).ok()?;
         let dialog = cx.shared.dialogs.insert(dialog, self.owner());
         let mut leg = Leg::new(dialog, LegState::Early, Offers::calling(describes(&calling.extra)));
+        leg.opened_by = seq;
         leg.description.sent(&calling.extra, 0);
         leg.peer.learn(response);
         self.legs.push(leg);

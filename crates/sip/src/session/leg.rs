@@ -21,6 +21,8 @@ use crate::endpoint::{ClientTx, ServerTx};
 #[derive(Debug)]
 pub(super) struct Leg {
     pub dialog: DialogKey,
+    /// CSeq of the INVITE of ours that opened it: one that is sent again, after a challenge or a 422, opens others.
+    pub opened_by: u32,
     pub state: LegState,
     /// The ACKs to the last 2xx of the peer's, to be sent again when those come again.
     pub acks: Vec<SentAck>,
@@ -102,6 +104,7 @@ impl Leg {
     pub fn new(dialog: DialogKey, state: LegState, offers: Offers) -> Self {
         Self {
             dialog,
+            opened_by: 0,
             state,
             acks: Vec::new(),
             offers,

@@ -62,7 +62,15 @@ impl Agent<'_> {
         if !challenged || given_up {
             return false;
         }
-        self.split().1.repeat_with_credentials(tx, pending, response).is_ok()
+        let is_repeated = self.split().1.repeat_with_credentials(tx, pending, response).is_ok();
+        let (sessions, mut cx) = self.split();
+        if let Owner::Session(id) = pending.owner
+            && let Some(session) = sessions.get_mut(id.0)
+            && is_repeated
+        {
+            session.repeated(&mut cx, pending.first);
+        }
+        is_repeated
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use farspeak_sansio::{Flow, Instant, Rng, TimerTable};
 
 use super::authenticate::may_travel;
+use super::merged::Ongoing;
 use super::{Event, Extra, Timer, TimerKind, UserAgentConfig, sips};
 use crate::dialog::{DialogKey, Dialogs};
 use crate::digest::{Answerer, Attempt};
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     /// The transaction that took the place of a challenged one.
     pub current: HashMap<ClientTx, ClientTx>,
     pub servers: HashMap<ServerTx, Owner>,
+    pub ongoing: Ongoing,
     pub timers: TimerTable<Timer>,
     pub timer_serial: u64,
     /// At how many timers the outdated ones are looked for.
@@ -203,6 +205,7 @@ impl Context<'_> {
         self.endpoint.respond(self.now, tx, status, Arc::clone(&bytes));
         if status.is_final() {
             self.shared.servers.remove(&tx);
+            self.shared.ongoing.end(tx, request);
         }
         Some(bytes)
     }

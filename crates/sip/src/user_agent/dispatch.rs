@@ -38,7 +38,7 @@ impl Agent<'_> {
             },
             Event::ServerTransportFailed { .. } | Event::ServerTimedOut { .. } => return Some(event),
             Event::ServerTerminated { tx } => match self.core.shared.servers.remove(&tx) {
-                Some(_) => {}
+                Some(_) => self.core.shared.ongoing.forget(tx),
                 None => return Some(event),
             },
             Event::StrayResponse { .. } | Event::Misrouted { .. } => return Some(event),
@@ -59,6 +59,10 @@ impl Agent<'_> {
         }
         if request.to_tag().is_some() {
             return self.request_in_dialog(tx, flow, &method, request);
+        }
+        if !self.core.shared.ongoing.begin(tx, &request) {
+            // RFC 3261 §8.2.2.2: the other copy is being answered.
+            return self.split().1.refuse(tx, StatusCode::LOOP_DETECTED);
         }
         let lacking = self.split().1.lacking(&request);
         if !lacking.is_empty() {

@@ -21,7 +21,8 @@ pub enum Event {
     Incoming {
         /// The new session.
         session: SessionId,
-        /// The session that it is to take the place of (RFC 3891): that ends by itself when this one is accepted.
+        /// The session that it is to take the place of (RFC 3891): that ends by itself when this one is accepted. Whether
+        /// who calls may do that is for the application to judge before it accepts (RFC 3891 §3): many have seen the tags.
         replaces: Option<LegId>,
         /// Whence it came.
         flow: Flow,

@@ -71,3 +71,20 @@ fn a_request_in_a_session_that_demands_the_unknown_is_refused() {
         world.hears("bob", "Gone");
     });
 }
+
+#[test]
+fn a_request_that_comes_by_two_ways_is_answered_once() {
+    // RFC 3261 §8.2.2.2: merged requests
+    let mut world = World::new(Conditions::udp());
+    let caller = world.call("alice", "bob");
+    let called = world.is_called("bob");
+    let invite = world.net.last("alice -> bob  INVITE").unwrap().bytes.to_vec();
+    let other = String::from_utf8(invite).unwrap().replace("z9hG4bK", "z9hG4bKother");
+    world.send("alice", "bob", other.as_bytes());
+    world.net.expect("bob -> alice  482 INVITE");
+    assert_eq!(world.heard("bob").iter().filter(|event| *event == "Incoming").count(), 1);
+    world.at("bob", |agent| agent.accept(called, sdp(ANSWER))).unwrap();
+    world.hears("alice", "Accepted");
+    world.hang_up("alice", caller);
+    world.settles();
+}

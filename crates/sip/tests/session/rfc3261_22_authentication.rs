@@ -148,3 +148,34 @@ fn never_sends_a_token_without_encryption() {
     assert_eq!(header(&world.net.last("alice -> bob  INVITE").unwrap().bytes, HeaderName::Authorization), "");
     world.settles();
 }
+
+#[test]
+fn a_challenge_ends_the_early_dialogs_and_the_same_tag_may_come_again() {
+    // RFC 3261 §13.2.2.3: the second 183 belongs to the second INVITE, whatever its To tag.
+    let mut world = World::new(Conditions::udp());
+    world.at("alice", |agent| agent.add_account(vec![Login::password("alice", "secret")]));
+    let call = world.call("alice", "bob");
+    let called = world.is_called("bob");
+    world.at("bob", |agent| agent.ring_reliably(called, StatusCode::SESSION_PROGRESS, sdp(ANSWER))).unwrap();
+    world.hears("alice", "Answer");
+    world.net.expect("bob -> alice  200 PRACK");
+    let tag = header(&world.net.last("bob -> alice  183 INVITE").unwrap().bytes, HeaderName::To);
+    challenge(&mut world, called, StatusCode::UNAUTHORIZED, HeaderName::WwwAuthenticate);
+    let invite = world.net.expect("alice -> bob  INVITE").bytes;
+    assert!(!header(&invite, HeaderName::Authorization).is_empty());
+    let request = Message::parse(&invite, &Limits::default()).unwrap();
+    let tag = tag.split("tag=").nth(1).unwrap();
+    // Whatever Bob's own user agent makes of it.
+    let response = ResponseBuilder::new(&request, StatusCode::OK)
+        .to_tag(tag)
+        .header(HeaderName::Contact, "<sip:bob@192.0.2.2>")
+        .body("application/sdp", ANSWER)
+        .to_vec();
+    world.send("bob", "alice", &response);
+    let Event::Accepted { answer_owed, .. } = world.hears("alice", "Accepted") else { unreachable!() };
+    assert!(!answer_owed);
+    world.net.expect("alice -> bob  ACK");
+    world.hang_up("alice", call);
+    world.everybody_hangs_up();
+    world.net.run_for(std::time::Duration::from_secs(100));
+}
