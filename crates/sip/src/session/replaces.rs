@@ -1,11 +1,22 @@
 //! Replaces: an INVITE that takes the place of another dialog of ours, as attended transfers and pickups do (RFC 3891).
 
-use super::{LegId, LegState, Opening, Session};
+use super::{LegId, LegState, Opening, Session, VerbError};
 use crate::header::Replaces;
 use crate::message::{Message, StatusCode};
 use crate::user_agent::{Agent, Extra};
 
 impl Agent<'_> {
+    /// The dialog of a leg as its peer knows it: for an INVITE to that peer which takes its place, made by ourselves or by
+    /// whom a REFER asks to ([`ReferTo::replacing`](crate::header::ReferTo::replacing)).
+    pub fn replaces(&self, leg: impl Into<LegId>) -> Result<Replaces, VerbError> {
+        let key = self.dialog_for_request(leg.into())?;
+        let dialog = self.core.shared.dialogs.get(key).ok_or(VerbError::Gone)?.id();
+        // RFC 3891 §3: `0` stands for a peer without a tag.
+        let to_tag = if dialog.remote_tag.is_empty() { "0" } else { &*dialog.remote_tag }.to_owned();
+        let (call_id, from_tag) = (dialog.call_id.to_string(), dialog.local_tag.to_string());
+        Ok(Replaces { call_id, to_tag, from_tag, early_only: false })
+    }
+
     /// The leg that an INVITE asks to replace, or the status that refuses it (RFC 3891 §3).
     pub(super) fn leg_to_replace(&self, request: &Message) -> Result<Option<LegId>, StatusCode> {
         let replaces = match Replaces::of(request) {

@@ -5,17 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 use std::time::Duration;
 
-use crate::world::{Conditions, World};
+use crate::world::{Conditions, People, World};
 
 /// The pairs of people between whom messages travel.
-const PAIRS: [(&str, &str); 3] = [("alice", "bob"), ("alice", "carol"), ("bob", "carol")];
+fn pairs(people: People) -> impl Iterator<Item = (&'static str, &'static str)> {
+    people.iter().enumerate().flat_map(|(index, one)| people[index + 1..].iter().map(|other| (*one, *other)))
+}
 
 /// Runs a flow once for each datagram from one of them to another, which then arrives after its successor.
-pub fn through_swaps(flow: impl Fn(&mut World)) {
-    for (one, other) in PAIRS {
+pub fn through_swaps(people: People, flow: impl Fn(&mut World)) {
+    for (one, other) in pairs(people) {
         for (from, to) in [(one, other), (other, one)] {
             for nth in 0.. {
-                let mut world = World::new(Conditions::udp());
+                let mut world = World::with_people(Conditions::udp(), people);
                 let (from, to) = (world.host(from), world.host(to));
                 world.net.swap(from, to, nth);
                 world.net.note(format!("datagram {nth} is swapped with the next one"));
@@ -31,7 +33,7 @@ pub fn through_swaps(flow: impl Fn(&mut World)) {
 
 /// Runs a flow once for each message on a stream, after which that stream is reset. What the flow expects may not come
 /// about then; but whatever state it has reached, everybody hangs up and nothing is left.
-pub fn through_resets(flow: impl Fn(&mut World)) {
+pub fn through_resets(people: People, flow: impl Fn(&mut World)) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = take_hook();
@@ -40,9 +42,9 @@ pub fn through_resets(flow: impl Fn(&mut World)) {
             false => usual(info),
         }));
     });
-    for (one, other) in PAIRS {
+    for (one, other) in pairs(people) {
         for nth in 0.. {
-            let mut world = World::new(Conditions::tcp());
+            let mut world = World::with_people(Conditions::tcp(), people);
             let (one, other) = (world.host(one), world.host(other));
             world.net.reset_after(one, other, nth);
             EXPECTED.set(true);

@@ -16,6 +16,7 @@ use farspeak_sip::session::{Invite, SessionId};
 use farspeak_sip::user_agent::{Agent, Body, Counts, Event, Extra, UserAgent, UserAgentConfig};
 
 use crate::disorder::{through_resets, through_swaps};
+use crate::proxy::Proxy;
 
 pub const OFFER: &[u8] =
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
@@ -47,16 +48,25 @@ impl Conditions {
 /// Runs a flow under every condition that it must stand: no loss, 5 % and 20 % with several seeds, a stream, every two
 /// neighbouring datagrams swapped, and a stream that is reset after each message.
 pub fn everywhere(flow: impl Fn(&mut World)) {
-    with_loss(&flow);
-    through_swaps(&flow);
-    through_resets(&flow);
+    everywhere_among(&THREE, flow);
+}
+
+/// The same with other people. Who is called `proxy` is no person but a [`Proxy`].
+pub fn everywhere_among(people: People, flow: impl Fn(&mut World)) {
+    with_loss_among(people, &flow);
+    through_swaps(people, &flow);
+    through_resets(people, &flow);
 }
 
 /// The same without swaps and resets, for flows whose course depends on the order of messages.
 pub fn with_loss(flow: impl Fn(&mut World)) {
+    with_loss_among(&THREE, flow);
+}
+
+fn with_loss_among(people: People, flow: impl Fn(&mut World)) {
     let lossy = [0.05, 0.2].into_iter().flat_map(|loss| (1..=8).map(move |seed| Conditions::lossy(loss, seed)));
     for conditions in [Conditions::udp(), Conditions::tcp()].into_iter().chain(lossy) {
-        let mut world = World::new(conditions);
+        let mut world = World::with_people(conditions, people);
         flow(&mut world);
         world.settles();
     }
@@ -77,17 +87,30 @@ struct Person {
 pub struct World {
     pub net: Network,
     conditions: Conditions,
+    /// Who is there, in the order of their addresses: the first has 192.0.2.1.
+    names: People,
     people: BTreeMap<&'static str, Person>,
+    proxy: Option<Host<Proxy>>,
 }
 
-const NAMES: [(&str, &str); 3] = [("alice", "192.0.2.1"), ("bob", "192.0.2.2"), ("carol", "192.0.2.3")];
+/// Names of user agents.
+pub type People = &'static [&'static str];
+
+/// Those of most flows.
+pub const THREE: [&str; 3] = ["alice", "bob", "carol"];
 
 impl World {
     pub fn new(conditions: Conditions) -> Self {
+        Self::with_people(conditions, &THREE)
+    }
+
+    /// One with these people; `proxy` among them is a [`Proxy`].
+    pub fn with_people(conditions: Conditions, names: People) -> Self {
         let mut net = Network::new(conditions.seed).label(label).patience(Duration::from_secs(200));
         net.set_links(conditions.link);
         let mut people = BTreeMap::new();
-        for (index, (name, address)) in NAMES.into_iter().enumerate() {
+        for (index, name) in names.iter().copied().enumerate().filter(|(_, name)| *name != PROXY) {
+            let address = &*address(index);
             let rng = Box::new(SplitMix64::new(conditions.seed * 100 + index as u64));
             let mut config = UserAgentConfig::default();
             config.more_methods = vec![Method::Register];
@@ -102,18 +125,40 @@ impl World {
             net.residue_of(host, residue);
             people.insert(name, Person { host, flow_to: BTreeMap::new(), heard, seen: 0, calls: Vec::new() });
         }
-        for (from, from_address) in NAMES {
-            for (to, to_address) in NAMES {
-                let local = format!("{from_address}:5060").parse().unwrap();
-                let remote = format!("{to_address}:5060").parse().unwrap();
+        let proxy = names.iter().position(|name| *name == PROXY).map(|index| {
+            let host = net.host(PROXY, [&*address(index)], Proxy::new(conditions.seed));
+            net.bind(host, conditions.transport, 5060);
+            net.residue_of(host, Proxy::residue);
+            host
+        });
+        for (from_index, from) in names.iter().enumerate() {
+            for (to_index, to) in names.iter().enumerate() {
+                let local = format!("{}:5060", address(from_index)).parse().unwrap();
+                let remote = format!("{}:5060", address(to_index)).parse().unwrap();
+                let host: HostId = people.get(from).map_or_else(|| proxy.unwrap().into(), |person| person.host.into());
                 let flow = match conditions.transport {
-                    Transport::Udp => net.datagram_flow(people[from].host, local, remote),
+                    Transport::Udp => net.datagram_flow(host, local, remote),
                     transport => Flow::unbound(transport, local, remote),
                 };
-                people.get_mut(from).unwrap().flow_to.insert(to, flow);
+                match (people.get_mut(from), proxy) {
+                    (Some(person), _) => drop(person.flow_to.insert(to, flow)),
+                    (None, Some(proxy)) => net.at(proxy, |proxy, _| proxy.learn(to, flow)),
+                    (None, None) => {}
+                }
             }
         }
-        Self { net, conditions, people }
+        Self { net, conditions, names, people, proxy }
+    }
+
+    /// Tells the proxy what to do.
+    pub fn at_proxy(&mut self, act: impl FnOnce(&mut Proxy)) {
+        let proxy = self.proxy.expect("there is a proxy");
+        self.net.at(proxy, |proxy, _| act(proxy));
+    }
+
+    /// Who is there.
+    pub fn names(&self) -> People {
+        self.names
     }
 
     /// Changes the settings of one of them.
@@ -124,7 +169,10 @@ impl World {
 
     /// The host of one of them.
     pub fn host(&self, name: &str) -> HostId {
-        self.people[name].host.into()
+        match self.people.get(name) {
+            Some(person) => person.host.into(),
+            None => self.proxy.expect("nobody of that name").into(),
+        }
     }
 
     /// Whether anybody is registered, or trying to be.
@@ -134,7 +182,7 @@ impl World {
 
     /// Ends every session and subscription that anybody has, in whatever state.
     pub fn everybody_hangs_up(&mut self) {
-        for name in NAMES.map(|(name, _)| name) {
+        for name in self.names.iter().copied().filter(|name| *name != PROXY) {
             let events = self.people[name].heard.borrow().clone();
             let calls = self.people[name].calls.clone();
             let called = events.iter().filter_map(|event| match event {
@@ -164,7 +212,7 @@ impl World {
 
     /// How one calls another.
     pub fn opening(&self, from: &str, to: &str) -> Opening {
-        let address = |name| NAMES.iter().find(|(known, _)| *known == name).unwrap().1;
+        let address = |name: &str| address(self.names.iter().position(|known| *known == name).unwrap());
         let transport = match self.conditions.transport {
             Transport::Udp => String::new(),
             transport => format!(";transport={}", transport.as_str().to_lowercase()),
@@ -180,6 +228,28 @@ impl World {
         }
     }
 
+    /// How one calls another by name, through the proxy.
+    pub fn opening_by_name(&self, from: &str, to: &str) -> Opening {
+        Opening {
+            target: format!("sip:{to}@example.org").into(),
+            to: format!("<sip:{to}@example.org>").into(),
+            ..self.opening(from, PROXY)
+        }
+    }
+
+    /// One calls another by name, through the proxy.
+    pub fn call_by_name(&mut self, from: &str, to: &str) -> SessionId {
+        let opening = self.opening_by_name(from, to);
+        self.invites(from, Invite { opening, extra: sdp(OFFER) })
+    }
+
+    /// One makes a call.
+    pub fn invites(&mut self, from: &str, invite: Invite) -> SessionId {
+        let call = self.at(from, |agent| agent.invite(invite)).expect("a call can be made");
+        self.people.get_mut(from).unwrap().calls.push(call);
+        call
+    }
+
     /// One calls another, with an offer.
     pub fn call(&mut self, from: &str, to: &str) -> SessionId {
         self.call_with(from, to, Extra::new().body(Body::sdp(OFFER)))
@@ -187,9 +257,7 @@ impl World {
 
     pub fn call_with(&mut self, from: &str, to: &str, extra: Extra) -> SessionId {
         let opening = self.opening(from, to);
-        let call = self.at(from, |agent| agent.invite(Invite { opening, extra })).expect("a call can be made");
-        self.people.get_mut(from).unwrap().calls.push(call);
-        call
+        self.invites(from, Invite { opening, extra })
     }
 
     /// Runs until one of them hears an event of that name (`Incoming`, `Progress` …) and gives it; earlier ones of other
@@ -378,6 +446,13 @@ impl World {
     pub fn settles(&mut self) {
         self.net.settled_within(Duration::from_secs(300)).no_state_left();
     }
+}
+
+/// The name of who is no person.
+const PROXY: &str = "proxy";
+
+fn address(index: usize) -> String {
+    format!("192.0.2.{}", index + 1)
 }
 
 fn residue(agent: &UserAgent) -> Option<String> {
