@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Invite;
 use crate::header::{Address, Embedded, HistoryInfo, HistoryTarget, escape_header};
-use crate::message::{Contacts, HeaderName, Message, NameAddr, Scheme, Uri};
+use crate::message::{Contacts, HeaderName, Message, NameAddr, Scheme, StatusCode, Uri};
 use crate::user_agent::Extra;
 
 /// Most targets that one call tries, the first one included.
@@ -62,9 +62,11 @@ impl Redirection {
         Self { invite, queue: Vec::new(), seen: vec![first] }
     }
 
-    /// Takes the Contacts of a 3xx to the last attempt; others change nothing. How many new targets there are.
+    /// Takes the Contacts of a 3xx to the last attempt; others, and a 305, change nothing. How many new targets there are.
     pub fn follow(&mut self, response: &Message) -> usize {
-        let Some(status) = response.status().filter(|status| status.class() == 3) else { return 0 };
+        // RFC 3261 §21.3.4: the Contact of a 305 is a proxy to go through, not a target.
+        let redirects = |status: &StatusCode| status.class() == 3 && status.code() != 305;
+        let Some(status) = response.status().filter(redirects) else { return 0 };
         let Ok(Contacts::List(contacts)) = response.contacts() else { return 0 };
         let Some(last) = self.seen.iter().find(|target| target.uri == self.invite.opening.target).cloned() else {
             return 0;

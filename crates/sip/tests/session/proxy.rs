@@ -10,6 +10,12 @@ use farspeak_sansio::{Flow, Instant, Machine, Receive, SplitMix64, TimerTable, T
 use farspeak_sip::endpoint::{ClientTx, Endpoint, EndpointConfig, Event, ServerTx};
 use farspeak_sip::message::{Edit, HeaderName, Message, Method, ResponseBuilder, StatusCode, Uri};
 
+/// A refusal, and a header field for it.
+pub type Refusal = (StatusCode, Option<(HeaderName, &'static str)>);
+
+/// Says which requests are refused.
+type Screen = Box<dyn Fn(&Message) -> Option<Refusal>>;
+
 /// Names that are tried at the same time, and if none of them answers, the next ones.
 type Stages = Vec<Vec<&'static str>>;
 
@@ -17,7 +23,7 @@ pub struct Proxy {
     endpoint: Endpoint,
     flows: BTreeMap<&'static str, Flow>,
     stages: BTreeMap<String, Stages>,
-    screen: Option<Box<dyn Fn(&Message) -> Option<StatusCode>>>,
+    screen: Option<Screen>,
     /// How long a stage may ring.
     pub patience: Duration,
     calls: Vec<Call>,
@@ -60,7 +66,7 @@ impl Proxy {
     }
 
     /// Refuses requests by name.
-    pub fn screen(&mut self, screen: impl Fn(&Message) -> Option<StatusCode> + 'static) {
+    pub fn screen(&mut self, screen: impl Fn(&Message) -> Option<Refusal> + 'static) {
         self.screen = Some(Box::new(screen));
     }
 
@@ -98,8 +104,8 @@ impl Proxy {
 
     fn request(&mut self, now: Instant, tx: ServerTx, request: Arc<Message>) {
         let outside = request.to_tag().is_none();
-        if let Some(status) = self.screen.as_ref().filter(|_| outside).and_then(|screen| screen(&request)) {
-            return self.answer(now, tx, &request, status);
+        if let Some(refusal) = self.screen.as_ref().filter(|_| outside).and_then(|screen| screen(&request)) {
+            return self.answer(now, tx, &request, refusal);
         }
         let mut call = Call { tx, request, left: VecDeque::new(), open: Vec::new(), refusal: None, answered: false };
         if let Some((uri, flow)) = self.literal(&call.request) {
@@ -118,8 +124,8 @@ impl Proxy {
     fn next_stage(&mut self, now: Instant, call: &mut Call) {
         let Some(names) = call.left.pop_front() else { return };
         if call.refusal.is_some() {
-            let status = StatusCode::new(181).unwrap();
-            self.answer(now, call.tx, &call.request, status);
+            let forwarded = StatusCode::new(181).unwrap();
+            self.answer(now, call.tx, &call.request, (forwarded, None));
         }
         for name in names {
             let flow = self.flows[name];
@@ -204,16 +210,19 @@ impl Proxy {
             return;
         }
         let Some(refusal) = call.refusal else {
-            return self.answer(now, call.tx, &call.request, StatusCode::TEMPORARILY_UNAVAILABLE);
+            return self.answer(now, call.tx, &call.request, (StatusCode::TEMPORARILY_UNAVAILABLE, None));
         };
         let mut edit = Edit::new(&refusal);
         edit.remove_first_value(HeaderName::Via);
         self.endpoint.respond(now, call.tx, refusal.status().unwrap(), edit.to_vec());
     }
 
-    fn answer(&mut self, now: Instant, tx: ServerTx, request: &Message, status: StatusCode) {
-        let bytes = ResponseBuilder::new(request, status).to_tag("proxy").to_vec();
-        self.endpoint.respond(now, tx, status, bytes);
+    fn answer(&mut self, now: Instant, tx: ServerTx, request: &Message, (status, field): Refusal) {
+        let mut response = ResponseBuilder::new(request, status).to_tag("proxy");
+        if let Some((name, value)) = field {
+            response = response.header(name, value);
+        }
+        self.endpoint.respond(now, tx, status, response.to_vec());
     }
 }
 

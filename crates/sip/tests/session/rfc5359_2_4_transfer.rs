@@ -65,7 +65,7 @@ fn transfer_by_instant_message() {
     everywhere(|world| {
         let (_, called) = world.connect("alice", "bob");
         let at_alice = replaces(world, "bob", called);
-        let link = format!("{}", crate::services::refer_to_replacing(world, "alice", &at_alice));
+        let link = refer_to_replacing(world, "alice", &at_alice).to_string();
         let opening = world.opening("bob", "carol");
         let body = Extra::new().body(Body::new("text/plain", link.into_bytes()));
         world.at("bob", |agent| agent.send(Method::Message, opening, body)).unwrap();

@@ -53,17 +53,13 @@ pub fn everywhere(flow: impl Fn(&mut World)) {
 
 /// The same with other people. Who is called `proxy` is no person but a [`Proxy`].
 pub fn everywhere_among(people: People, flow: impl Fn(&mut World)) {
-    with_loss_among(people, &flow);
+    with_loss(people, &flow);
     through_swaps(people, &flow);
     through_resets(people, &flow);
 }
 
-/// The same without swaps and resets, for flows whose course depends on the order of messages.
-pub fn with_loss(flow: impl Fn(&mut World)) {
-    with_loss_among(&THREE, flow);
-}
-
-fn with_loss_among(people: People, flow: impl Fn(&mut World)) {
+/// Without swaps and resets.
+fn with_loss(people: People, flow: impl Fn(&mut World)) {
     let lossy = [0.05, 0.2].into_iter().flat_map(|loss| (1..=8).map(move |seed| Conditions::lossy(loss, seed)));
     for conditions in [Conditions::udp(), Conditions::tcp()].into_iter().chain(lossy) {
         let mut world = World::with_people(conditions, people);
@@ -154,11 +150,6 @@ impl World {
     pub fn at_proxy(&mut self, act: impl FnOnce(&mut Proxy)) {
         let proxy = self.proxy.expect("there is a proxy");
         self.net.at(proxy, |proxy, _| act(proxy));
-    }
-
-    /// Who is there.
-    pub fn names(&self) -> People {
-        self.names
     }
 
     /// Changes the settings of one of them.
