@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, U
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farspeak_net::{Identity, port_owner};
-use farspeak_node::config::{Config, Loaded};
+use farspeak_node::config::{Config, JoinCalls, Loaded};
 use farspeak_node::control::Request;
 use farspeak_node::data_dir::DataDirError;
 use farspeak_node::store::{FILE_NAME, Store};
@@ -93,6 +93,7 @@ pub fn run(place: &Place, json: bool) -> CliResult {
     }
     look_at_certificate(place, &loaded.config, &mut found);
     look_at_names(&loaded.config, &mut found);
+    look_at_calls(&loaded.config, &mut found);
     look_at_weak_choices(&loaded.config, &mut found);
     look_at_file_limit(&loaded.config, &mut found);
     print(&found, json);
@@ -307,6 +308,19 @@ fn look_at_names(config: &Config, found: &mut Findings) {
             format!("{name} is {list}, no address of this machine; fine behind a NAT that forwards 5061"),
         );
     }
+}
+
+/// Says who is behind the back-to-back user agent, if anybody is.
+fn look_at_calls(config: &Config, found: &mut Findings) {
+    let users = config.calls.join_users.join(", ");
+    let whose = match (config.calls.join, users.as_str()) {
+        (JoinCalls::Never, "") => return,
+        (JoinCalls::Never, users) => format!("of {users}"),
+        (JoinCalls::Strangers, "") => "of strangers".to_owned(),
+        (JoinCalls::Strangers, users) => format!("of strangers and of {users}"),
+        (JoinCalls::Always, _) => "of everybody".to_owned(),
+    };
+    found.good("calls", format!("those {whose} are joined: neither side sees the other's signalling addresses"));
 }
 
 fn look_at_weak_choices(config: &Config, found: &mut Findings) {

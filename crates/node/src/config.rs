@@ -19,11 +19,12 @@ use toml::de::{DeTable, DeValue};
 pub use schema::Key;
 use schema::Section;
 pub use sections::{
-    AdminConfig, AuthSection, CertificateConfig, DangerousConfig, DomainConfig, EventsSection, LegacyConfig,
-    LimitsSection, ListenConfig, LogConfig, NodeSection, ProxySection, RegistrarSection, StoreSection, ThrottleSection,
+    AdminConfig, AuthSection, CallsSection, CertificateConfig, DangerousConfig, DomainConfig, EventsSection,
+    LegacyConfig, LimitsSection, ListenConfig, LogConfig, NodeSection, ProxySection, RegistrarSection, StoreSection,
+    ThrottleSection,
 };
 pub use suggest::nearest;
-pub use value::{Durability, Everywhere, LogFormat, LogLevel, Loopback, Transports};
+pub use value::{Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Transports};
 
 macro_rules! config {
     ($($(#[doc = $doc:literal])+ $field:ident: $section:ident,)*) => {
@@ -73,6 +74,8 @@ config! {
     proxy: ProxySection,
     /// Who is told what about users.
     events: EventsSection,
+    /// Which calls are joined instead.
+    calls: CallsSection,
     /// How the process runs.
     node: NodeSection,
     /// Metrics and health.

@@ -13,6 +13,7 @@ struct Readme;
 pub mod accounts;
 pub mod answer;
 pub mod authentication;
+pub mod b2bua;
 pub mod binding;
 #[cfg(feature = "edge")]
 pub mod config;

@@ -24,6 +24,7 @@ use farspeak_sansio::{Flow, FlowId, Instant};
 use farspeak_sip::endpoint::{Branch, ServerTx};
 use farspeak_sip::message::{HeaderErrorKind, HeaderName, Host, Message, Method, Scheme, StatusCode, Uri};
 
+use crate::b2bua::hairpin;
 use crate::binding::Binding;
 use crate::domain::Aor;
 use crate::event::Event;
@@ -34,6 +35,7 @@ use crate::loop_detection::loop_key;
 use crate::route::{BadRoute, RoutePlan};
 use crate::shard::{Core, Shard};
 use crate::shared::Counters;
+use crate::users::User;
 
 pub(crate) use local::Refusal;
 
@@ -124,8 +126,14 @@ impl Core {
         if plan.foreign > 0 && plan.token.is_none() {
             return Err(Refusal::new(StatusCode::FORBIDDEN).reason("Route Was Not Issued Here"));
         }
-        let user = self.admit(now, &flow, request, &destination)?;
-        let targets = self.targets(now, &flow, &uri, destination).map_err(Refusal::kept)?;
+        // The back-to-back user agent behind us calls for whom we have let in before.
+        let internal = hairpin::is_internal(&flow);
+        let user = if internal { None } else { self.admit(now, &flow, request, &destination)? };
+        let joined = *method == Method::Invite && !internal && self.joins(user.as_deref(), &destination);
+        let targets = match joined {
+            true => TargetSet::new([Target::Dialog(hairpin::flow(self.id))], 1),
+            false => self.targets(now, &flow, &uri, destination).map_err(Refusal::kept)?,
+        };
         Ok(Some(Context {
             request: Arc::clone(request),
             flow,
@@ -158,6 +166,16 @@ impl Core {
         // Contact: it may well name an address of this host (a name of ours is nobody's).
         let nobody = !matches!(uri.host, Host::Name(_)) && self.shared.users.get(aor.user()).is_none();
         nobody.then(phone).flatten().unwrap_or(Destination::User(aor))
+    }
+
+    /// Whether the back-to-back user agent takes the call.
+    fn joins(&self, caller: Option<&User>, destination: &Destination) -> bool {
+        let called = match destination {
+            Destination::User(aor) => aor.clone(),
+            Destination::Phone(binding) => binding.aor().clone(),
+            Destination::Dialog(_) | Destination::Node | Destination::Elsewhere => return false,
+        };
+        self.settings.proxy.joining.joins(caller.map(|user| &*user.name), Some(called.user()))
     }
 
     /// Where the request goes (RFC 3261 §16.5, second half), now that it may.
@@ -216,6 +234,12 @@ impl Core {
         uri: &Uri<'_>,
         token: &FlowToken,
     ) -> Option<Target> {
+        // Nobody else is at an internal flow, and it never fails: where a phone has gone does not matter.
+        if !hairpin::is_internal(source)
+            && let Some(side) = [token.a, token.b].iter().find(|side| hairpin::is_internal(&side.flow))
+        {
+            return Some(Target::Dialog(side.flow));
+        }
         let side = match token.other_side(source) {
             OtherSide::Known(side) => side,
             OtherSide::Unknown => {

@@ -10,6 +10,8 @@ use std::net::IpAddr;
 
 use farspeak_sansio::{Flow, Transport};
 
+use crate::b2bua::hairpin::is_internal;
+
 /// Writes our names, keeping what it wrote per local address and transport.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -52,9 +54,14 @@ impl Names {
     ///
     /// The side that the request goes to is written first: it is on top there, and last in the reversed route set of
     /// the other (RFC 5658 §3.2). One value does if both sides know us by the same name and transport.
+    ///
+    /// The back-to-back user agent behind an internal flow needs no name of its own.
     pub fn write_record_route(&mut self, a: &Flow, b: &Flow, token: &str, secure: bool, out: &mut String) {
+        if is_internal(b) {
+            return self.write_one(a, token, secure, out);
+        }
         self.write_one(b, token, secure, out);
-        if !self.is_same_name(a, b) {
+        if !is_internal(a) && !self.is_same_name(a, b) {
             out.push_str(", ");
             self.write_one(a, token, secure, out);
         }

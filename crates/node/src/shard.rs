@@ -17,6 +17,7 @@ use farspeak_sansio::{Flow, FlowId, Instant, Ladder, Machine, Receive, Rng, Time
 use farspeak_sip::endpoint::{self, ClientTx, Endpoint, EndpointConfig, ServerTx};
 use farspeak_sip::event::SubscriptionId;
 
+use crate::b2bua::{B2bua, hairpin};
 use crate::event::{Event, Ticket};
 use crate::events::Notifier;
 use crate::fork::Context;
@@ -52,6 +53,10 @@ pub struct ShardCounts {
     pub transactions: usize,
     /// Subscriptions that are notified, those that are ending included.
     pub subscriptions: usize,
+    /// Calls that the back-to-back user agent joins.
+    pub joins: usize,
+    /// What it holds for them: sessions, dialogs, transactions, entries of its tables.
+    pub joined: usize,
 }
 
 /// The machine that one core runs.
@@ -62,6 +67,11 @@ pub struct Shard {
     pub(crate) core: Core,
     /// Keyed by the server transaction; removed when it and all its client transactions have ended.
     pub(crate) contexts: HashMap<ServerTx, Box<Context>>,
+    /// Behind the proxy, from the first call that it joins; and the randomness that it will begin with.
+    b2bua: Option<Box<B2bua>>,
+    seed: [u64; 4],
+    /// When it was last told the time: what goes over the internal flow takes none.
+    now: Instant,
 }
 
 /// Everything of a shard but its contexts: what a context needs at hand to get on.
@@ -116,6 +126,7 @@ impl Shard {
         endpoint.shard = id;
         endpoint.limits = settings.limits.clone();
         let proxy = &settings.proxy;
+        let seed = std::array::from_fn(|_| rng.next_u64());
         let timers = TimerTable::new(&[proxy.timer_c, proxy.serial_ring, proxy.udp_keep_alive]);
         let notifier = Notifier::new(&settings, endpoint.timers, &mut *rng);
         Self {
@@ -137,6 +148,9 @@ impl Shard {
                 settings,
             },
             contexts: HashMap::new(),
+            b2bua: None,
+            seed,
+            now: Instant::ZERO,
         }
     }
 
@@ -154,7 +168,10 @@ impl Shard {
 
     /// How much is held.
     pub fn counts(&self) -> ShardCounts {
+        let (joins, joined) = self.b2bua.as_ref().map_or((0, 0), |b2bua| b2bua.counts());
         ShardCounts {
+            joins,
+            joined,
             contexts: self.contexts.len(),
             branches: self.core.clients.len(),
             commits: self.core.commits.len(),
@@ -187,10 +204,11 @@ impl Shard {
 
     /// Handles what the transaction layer has to say, until it is silent.
     pub(crate) fn pump(&mut self, now: Instant) {
+        self.now = now;
         loop {
             match self.core.endpoint.poll_event() {
                 Some(event) => self.handle(now, event),
-                None if self.core.attend(now) => {}
+                None if self.core.attend(now) || self.hear_joined(now) => {}
                 None => break,
             }
         }
@@ -219,7 +237,7 @@ impl Shard {
         match event {
             Sip::Request { tx, flow, request } => self.request(now, tx, flow, request),
             Sip::Ack { flow, request } => self.core.forward_ack(now, flow, &request),
-            Sip::Cancel { tx, .. } => self.cancelled(now, tx),
+            Sip::Cancel { tx, request } => self.cancelled(now, tx, &request),
             Sip::UnmatchedCancel { tx, request, .. } => self.core.refuse_cancel(now, tx, &request),
             Sip::Response { tx, response, .. } => self.response(now, tx, response),
             // RFC 6026 §7.2: a stateful proxy does not forward what matches none of its transactions.
@@ -234,6 +252,33 @@ impl Shard {
             Sip::ServerTerminated { tx } => self.server_terminated(tx),
             Sip::ClientTerminated { tx } => self.client_terminated(now, tx),
         }
+    }
+
+    /// Takes a message of the back-to-back user agent's to the proxy; `false` if there is none.
+    fn hear_joined(&mut self, now: Instant) -> bool {
+        let Some(sent) = self.b2bua.as_mut().and_then(|b2bua| b2bua.poll_transmit()) else { return false };
+        self.core.endpoint.handle_receive(now, Receive { flow: sent.flow, bytes: &sent.bytes });
+        true
+    }
+
+    /// Takes what the proxy has sent over an internal flow to the back-to-back user agent behind it, here or in another
+    /// shard.
+    fn hairpin(&mut self, sent: &Transmit) {
+        let shard = sent.flow.id.shard();
+        if shard != self.core.id {
+            let bytes = sent.bytes.to_vec();
+            return self.core.events.push_back(Event::ToShard { shard, flow: sent.flow, bytes });
+        }
+        self.receive_joined(self.now, &sent.bytes);
+    }
+
+    fn receive_joined(&mut self, now: Instant, bytes: &[u8]) {
+        let (core, seed) = (&self.core, self.seed);
+        let b2bua = self.b2bua.get_or_insert_with(|| {
+            Box::new(B2bua::new(core.id, seed, &core.settings, Arc::clone(&core.shared.joined)))
+        });
+        b2bua.receive(now, &core.settings.domain, bytes);
+        self.pump(now);
     }
 
     fn fire(&mut self, now: Instant, timer: Timer) {
@@ -274,6 +319,9 @@ impl Machine for Shard {
 
     fn handle_receive(&mut self, now: Instant, received: Receive<'_>) {
         self.core.refresh_settings();
+        if hairpin::is_internal(&received.flow) && received.flow.id.shard() == self.core.id {
+            return self.receive_joined(now, received.bytes);
+        }
         self.core.endpoint.handle_receive(now, received);
         self.pump(now);
     }
@@ -285,6 +333,10 @@ impl Machine for Shard {
         self.pump(now);
         while let Some(timer) = self.core.timers.pop_due(now) {
             self.fire(now, timer);
+            self.pump(now);
+        }
+        if let Some(b2bua) = &mut self.b2bua {
+            b2bua.handle_timeout(now, &self.core.settings.domain);
             self.pump(now);
         }
     }
@@ -300,12 +352,19 @@ impl Machine for Shard {
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.core.keep_alive.poll_transmit().or_else(|| self.core.endpoint.poll_transmit())
+        loop {
+            let sent = self.core.keep_alive.poll_transmit().or_else(|| self.core.endpoint.poll_transmit())?;
+            if !hairpin::is_internal(&sent.flow) {
+                return Some(sent);
+            }
+            self.hairpin(&sent);
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let (timers, notifier) = (self.core.timers.next(), self.core.notifier.poll_timeout());
-        self.core.endpoint.poll_timeout().into_iter().chain(timers).chain(notifier).min()
+        let timers = [self.core.endpoint.poll_timeout(), self.core.timers.next(), self.core.notifier.poll_timeout()];
+        let joined = self.b2bua.as_ref().and_then(|b2bua| b2bua.poll_timeout());
+        timers.into_iter().flatten().chain(joined).min()
     }
 
     fn poll_event(&mut self) -> Option<Event> {

@@ -15,6 +15,7 @@ use farspeak_sip::digest::Nonces;
 use farspeak_sip::message::Limits;
 
 use crate::authentication::AuthenticationConfig;
+use crate::b2bua::{Dialogs, Joining};
 use crate::domain::Domain;
 use crate::events::{EventsConfig, Publications, Watches};
 use crate::location::Location;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Turns the machine's time into the time of day.
     pub clock: Clock,
+    /// Dialogs that a back-to-back user agent joins, whichever shard's.
+    pub(crate) joined: Arc<Dialogs>,
     /// Streams that failed lately, on whichever shard: a flow token that names one is out of date.
     failed: RwLock<FailedFlows>,
     settings: RwLock<Arc<Settings>>,
@@ -79,6 +82,7 @@ impl Shared {
             keys: parts.keys,
             counters: Counters::default(),
             clock: parts.clock,
+            joined: Arc::default(),
             failed: RwLock::default(),
             settings: RwLock::new(Arc::new(parts.settings)),
             generation: AtomicU64::new(1),
@@ -173,6 +177,8 @@ pub struct ProxyConfig {
     /// How long after its first request a dialog may go on by its flow token. Default 30 days: longer than any call or
     /// subscription that was not renewed. Beyond it a request inside the dialog is treated as one without Route.
     pub dialog_lifetime: Duration,
+    /// Which calls a back-to-back user agent joins instead. Default none.
+    pub joining: Joining,
 }
 
 impl Default for ProxyConfig {
@@ -187,6 +193,7 @@ impl Default for ProxyConfig {
             recurse: false,
             udp_keep_alive: Duration::from_secs(25),
             dialog_lifetime: Duration::from_hours(30 * 24),
+            joining: Joining::default(),
         }
     }
 }

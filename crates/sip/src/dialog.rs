@@ -320,7 +320,7 @@ impl Dialog {
 
     /// The URI that the request is sent towards, and the request without Via: From, To, Call-ID, CSeq, Route,
     /// Max-Forwards and, in target refresh requests, Contact. ACK takes the CSeq of the INVITE that it answers.
-    pub(crate) fn request(&self, method: &Method, seq: u32, via: impl Display) -> RequestBuilder<'_> {
+    pub(crate) fn request(&self, method: &Method, seq: u32, via: impl Display, hops: &str) -> RequestBuilder<'_> {
         let (uri, routes, last) = route::plan(&self.remote_target, &self.route_set);
         let mut builder = RequestBuilder::new(method.clone(), uri).header_of(HeaderName::Via, via);
         for value in routes {
@@ -330,7 +330,7 @@ impl Dialog {
             builder = builder.header_of(HeaderName::Route, format_args!("<{last}>"));
         }
         builder = builder
-            .header(HeaderName::MaxForwards, "70")
+            .header(HeaderName::MaxForwards, hops)
             .header(HeaderName::From, &self.local)
             .header(HeaderName::To, &self.remote)
             .header(HeaderName::CallId, &self.id.call_id)

@@ -52,11 +52,11 @@ mod within;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::dialog::DialogKey;
+use crate::dialog::{Dialog, DialogKey};
 use crate::endpoint::{ClientTx, ServerTx};
 use crate::message::{Message, Method, StatusCode};
 use crate::slab::Key;
-use crate::user_agent::{Agent, Context, Event, Failure, HowEnded, Owner, Pending, Timer, TimerKind};
+use crate::user_agent::{Agent, Context, Core, Event, Failure, HowEnded, Owner, Pending, Timer, TimerKind};
 use answer::Called;
 use invite::Calling;
 pub use invite::Invite;
@@ -302,6 +302,20 @@ impl Session {
         let mut left = (0..self.legs.len()).filter(|index| !matches!(self.legs[*index].state, LegState::Ended));
         let only = left.next().filter(|_| left.next().is_none());
         accepted.or(only).or((self.legs.len() == 1).then_some(0))
+    }
+}
+
+impl Core {
+    /// The dialog that a leg runs in, or the half one that our INVITE was built from; `None` once the session is gone.
+    pub fn dialog(&self, leg: impl Into<LegId>) -> Option<&Dialog> {
+        let leg = leg.into();
+        let session = self.sessions.get(leg.session.0)?;
+        let key = match (session.leg_at(leg), &session.opening) {
+            (Some(index), _) => session.legs[index].dialog,
+            (None, Opening::Calling(calling)) => calling.half,
+            (None, Opening::Called(_)) => return None,
+        };
+        self.shared.dialogs.get(key)
     }
 }
 

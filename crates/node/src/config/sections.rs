@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::schema::section;
-use super::value::{Durability, Everywhere, LogFormat, LogLevel, Loopback, Transports};
+use super::value::{Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Transports};
 
 section! {
     /// Whom this node serves.
@@ -169,6 +169,17 @@ section! {
         max_publication: usize = 16_384,
         /// Most bytes of published documents in all; further ones get 503.
         max_published: usize = 67_108_864,
+    }
+}
+
+section! {
+    /// Which calls are joined by a back-to-back user agent instead of passed on by the proxy: each side sees this node
+    /// alone in addresses, routes and names of the call's signalling. Sound still goes from phone to phone.
+    "calls" CallsSection {
+        /// `never`, `strangers`: those of callers who are not users here, or `always`.
+        join: JoinCalls = JoinCalls::Never,
+        /// Users whose calls are joined in any case, made or received.
+        join_users: Vec<String> = Vec::new(),
     }
 }
 

@@ -312,6 +312,18 @@ words! {
 }
 
 words! {
+    /// Which calls a back-to-back user agent joins.
+    JoinCalls {
+        /// None.
+        Never = "never",
+        /// Those of callers who are not users here.
+        Strangers = "strangers",
+        /// All.
+        Always = "always",
+    }
+}
+
+words! {
     /// The shape of log lines.
     LogFormat {
         /// Human on a terminal, JSON elsewhere.

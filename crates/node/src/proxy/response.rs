@@ -9,6 +9,7 @@ use farspeak_sip::message::{Contacts, Edit, HeaderName, Message, Scheme, StatusC
 
 use super::Refusal;
 use super::forward::remove_unproved_identities;
+use crate::b2bua::hairpin;
 use crate::fork::{Best, Context, Outcome, Target, choose_best};
 use crate::shard::{Core, Shard, Timer};
 use crate::shared::Counters;
@@ -26,7 +27,7 @@ impl Shard {
             // The caller hears at once that we are at it; once is enough (RFC 3261 §16.2).
             if context.invite && context.branches.is_empty() {
                 core.trying(now, tx, &context.request);
-                if context.request.to_tag().is_none() {
+                if context.request.to_tag().is_none() && !hairpin::is_internal(&context.flow) {
                     Counters::count(&core.shared.counters.calls);
                 }
             }
@@ -64,7 +65,8 @@ impl Shard {
         if status.is_success() {
             // Step 5: a 2xx to an INVITE always goes on, be it the second or a retransmission.
             if context.invite || !context.finished {
-                if context.invite && !context.finished && context.request.to_tag().is_none() {
+                let is_new = context.request.to_tag().is_none() && !hairpin::is_internal(&context.flow);
+                if context.invite && !context.finished && is_new {
                     Counters::count(&core.shared.counters.answered);
                 }
                 context.finished = true;
@@ -114,14 +116,16 @@ impl Shard {
     }
 
     /// The caller has cancelled; the transaction layer has answered the CANCEL (RFC 3261 §16.10).
-    pub(crate) fn cancelled(&mut self, now: Instant, tx: ServerTx) {
+    pub(crate) fn cancelled(&mut self, now: Instant, tx: ServerTx, cancel: &Message) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         if context.finished {
             return;
         }
         context.cancelled = true;
         context.targets.clear();
-        self.core.cancel_pending(now, context, Why::Caller);
+        // RFC 3326 §2: with the Reason that it came with.
+        let why = cancel.header(HeaderName::Reason).map_or(Why::Caller, Why::Said);
+        self.core.cancel_pending(now, context, why);
         self.advance(now, tx);
     }
 
@@ -194,9 +198,11 @@ impl Shard {
 
 /// Why a branch is cancelled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum Why<'a> {
     /// The caller has hung up, or is gone.
     Caller,
+    /// The caller has hung up, and said why.
+    Said(&'a str),
     /// Another phone has answered.
     Answered,
     /// Another phone has declined for all of them.
@@ -205,10 +211,11 @@ enum Why {
     TooLong,
 }
 
-impl Why {
+impl<'a> Why<'a> {
     /// The Reason for the CANCEL (RFC 3326 §2): a phone told so shows no missed call.
-    const fn reason(self) -> Option<&'static str> {
+    const fn reason(self) -> Option<&'a str> {
         match self {
+            Self::Said(reason) => Some(reason),
             Self::Answered => Some("SIP;cause=200;text=\"Call completed elsewhere\""),
             Self::Declined => Some("SIP;cause=603;text=\"Declined elsewhere\""),
             Self::Caller | Self::TooLong => None,
@@ -285,7 +292,7 @@ impl Core {
     }
 
     /// Cancels what is pending (steps 5 and 10).
-    fn cancel_pending(&mut self, now: Instant, context: &mut Context, why: Why) {
+    fn cancel_pending(&mut self, now: Instant, context: &mut Context, why: Why<'_>) {
         if !context.invite {
             return; // RFC 3261 §9.1: CANCEL is for INVITE alone
         }

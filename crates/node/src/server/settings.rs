@@ -5,7 +5,8 @@ use farspeak_sip::digest::NonceConfig;
 use farspeak_sip::message::Limits;
 
 use crate::authentication::AuthenticationConfig;
-use crate::config::Config;
+use crate::b2bua::{Joining, Which};
+use crate::config::{Config, JoinCalls};
 use crate::domain::Domain;
 use crate::events::EventsConfig;
 use crate::registrar::RegistrarConfig;
@@ -27,6 +28,7 @@ pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
         timer_c: config.proxy.timer_c,
         udp_keep_alive: config.proxy.udp_keep_alive,
         dialog_lifetime: config.proxy.dialog_lifetime,
+        joining: joining(config),
         ..ProxyConfig::default()
     };
     let registrar = RegistrarConfig {
@@ -64,6 +66,15 @@ pub(super) fn settings(config: &Config, listening: &[Listening]) -> Settings {
         events,
         limits: limits(config),
     }
+}
+
+fn joining(config: &Config) -> Joining {
+    let calls = match config.calls.join {
+        JoinCalls::Never => Which::Never,
+        JoinCalls::Strangers => Which::Strangers,
+        JoinCalls::Always => Which::Always,
+    };
+    Joining { calls, users: config.calls.join_users.iter().cloned().collect() }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -7,4 +7,4 @@ pub mod watcher;
 pub mod world;
 
 pub use phone::Phone;
-pub use world::{Conditions, World, everywhere, secs};
+pub use world::{Conditions, World, everywhere, everywhere_joined, secs};

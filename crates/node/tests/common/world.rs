@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farspeak_node::authentication::AuthenticationConfig;
+use farspeak_node::b2bua::{Joining, Which};
 use farspeak_node::binding::BindingRow;
 use farspeak_node::domain::Domain;
 use farspeak_node::event::Event;
@@ -68,11 +69,14 @@ pub struct Conditions {
     pub watch: Watch,
     /// What happens to which phone (by its order) once that many messages have travelled.
     pub fault: Option<(Fault, usize, usize)>,
+    /// Whether all calls go through the back-to-back user agent.
+    pub joined: bool,
 }
 
 impl Conditions {
     pub const fn fair(transport: Transport) -> Self {
-        Self { transport, loss: 0.0, chunks: false, shards: 1, seed: 1, watch: Watch::Ladder, fault: None }
+        let (watch, fault) = (Watch::Ladder, None);
+        Self { transport, loss: 0.0, chunks: false, shards: 1, seed: 1, watch, fault, joined: false }
     }
 }
 
@@ -80,22 +84,32 @@ impl Conditions {
 ///
 /// Every third message is hit, each if `FARSPEAK_EVERY_FAULT` is set.
 pub fn everywhere(scenario: fn(&mut World)) {
+    everywhere_like(false, scenario);
+}
+
+/// The same, with all calls through the back-to-back user agent.
+pub fn everywhere_joined(scenario: fn(&mut World)) {
+    everywhere_like(true, scenario);
+}
+
+fn everywhere_like(joined: bool, scenario: fn(&mut World)) {
+    let fair = |transport| Conditions { joined, ..Conditions::fair(transport) };
     let (mut first, mut last) = (0, 0);
     for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Wss] {
-        (first, last) = run(Conditions::fair(transport), scenario);
+        (first, last) = run(fair(transport), scenario);
     }
     for transport in [Transport::Udp, Transport::Tls] {
         for shards in [2, 3] {
-            run(Conditions { shards, ..Conditions::fair(transport) }, scenario);
+            run(Conditions { shards, ..fair(transport) }, scenario);
         }
     }
     for seed in 0..4 {
         // Chunks take their time: what goes to different phones arrives in either order.
-        let chunks = Conditions { chunks: true, seed, watch: Watch::Outcome, ..Conditions::fair(Transport::Tls) };
+        let chunks = Conditions { chunks: true, seed, watch: Watch::Outcome, ..fair(Transport::Tls) };
         run(chunks, scenario);
     }
     for seed in 0..24 {
-        let lossy = Conditions { loss: 0.2, seed, watch: Watch::Outcome, ..Conditions::fair(Transport::Udp) };
+        let lossy = Conditions { loss: 0.2, seed, watch: Watch::Outcome, ..fair(Transport::Udp) };
         run(lossy, scenario);
     }
     let every = std::env::var_os("FARSPEAK_EVERY_FAULT").map_or(3, |_| 1);
@@ -105,7 +119,7 @@ pub fn everywhere(scenario: fn(&mut World)) {
         for at in (first..last).step_by(every) {
             for phone in 0..2 {
                 let fault = Some((fault, phone, at));
-                run(Conditions { seed: at as u64, watch, fault, ..Conditions::fair(Transport::Tls) }, scenario);
+                run(Conditions { seed: at as u64, watch, fault, ..fair(Transport::Tls) }, scenario);
             }
         }
     }
@@ -147,6 +161,9 @@ impl World {
         let mut net = Network::new(conditions.seed).label(label);
         net.set_links(Link::default().loss(conditions.loss));
         let shared = shared(conditions.seed);
+        if conditions.joined {
+            join_all_calls(&shared);
+        }
         let rows = Rc::new(RefCell::new(Rows::default()));
         let node = Node::new(&shared, conditions.seed, conditions.shards, Instant::ZERO);
         let proxy = net.host("proxy", [PROXY, "2001:db8::10"], node);
@@ -492,6 +509,13 @@ fn our_domain() -> Domain {
     domain
 }
 
+/// Puts all calls through the back-to-back user agent.
+pub fn join_all_calls(shared: &Shared) {
+    let mut settings = (*shared.settings()).clone();
+    settings.proxy.joining = Joining { calls: Which::Always, ..Joining::default() };
+    shared.replace_settings(settings);
+}
+
 /// What the shards of a node share that serves this domain.
 pub fn shared_for(seed: u64, domain: Domain, clock: Clock) -> Arc<Shared> {
     Shared::new(SharedParts {
@@ -611,7 +635,8 @@ impl Machine for Node {
 
 pub fn residue(shard: &Shard) -> Option<String> {
     let counts = shard.counts();
-    let left = counts.contexts + counts.branches + counts.commits + counts.transactions + counts.subscriptions;
+    let proxy = counts.contexts + counts.branches + counts.commits + counts.transactions;
+    let left = proxy + counts.subscriptions + counts.joins + counts.joined;
     (left > 0).then(|| format!("{counts:?}"))
 }
 

@@ -7,7 +7,7 @@ use farspeak_sansio::Flow;
 
 use super::description::{describes, is_described};
 use super::leg::AwaitingAck;
-use super::offer::{Kind, Offers, Role};
+use super::offer::{Kind, Misplaced, Offers, Role};
 use super::reinvite::LaterInvite;
 use super::{Done, HowEnded, Leg, LegId, LegState, Opening, Session, SessionId, VerbError};
 use crate::dialog::Dialog;
@@ -62,6 +62,7 @@ impl Agent<'_> {
     /// Somebody calls: RFC 3261 §8.2 has been gone through.
     pub(crate) fn incoming_invite(&mut self, tx: ServerTx, flow: Flow, request: Arc<Message>) {
         let replaces = match self.leg_to_replace(&request) {
+            _ if self.core.shared.config.relays => None,
             Ok(replaces) => replaces,
             Err(status) => return self.split().1.refuse(tx, status),
         };
@@ -159,7 +160,14 @@ impl Session {
         let dialog = self.legs[index].dialog;
         let leg = &mut self.legs[index];
         let completed = leg.offers.completed();
-        let role = leg.offers.respond(Kind::Success, describes(extra))?;
+        let role = match leg.offers.respond(Kind::Success, describes(extra)) {
+            // What the far end does not say is not ours to say.
+            Err(Misplaced::Missing) if cx.shared.config.relays => {
+                leg.offers.invite_failed();
+                Role::Absent
+            }
+            role => role?,
+        };
         let without = (role == Role::Repeated).then(|| extra.clone().without_body());
         let extra = without.as_ref().unwrap_or(extra);
         leg.description.sent(extra, completed);

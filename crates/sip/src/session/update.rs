@@ -173,7 +173,7 @@ impl Session {
 
     /// Answers the UPDATE or PRACK that waits.
     pub(super) fn answer_waiting(&mut self, cx: &mut Context<'_>, index: usize, extra: &Extra) -> Done {
-        if !describes(extra) {
+        if !describes(extra) && !cx.shared.config.relays {
             return Err(VerbError::NeedsDescription);
         }
         let waiting = self.legs[index].updates.received.take().ok_or(VerbError::WrongState)?;

@@ -48,6 +48,7 @@ impl Session {
     ) {
         let dialog = Some(self.legs[leg].dialog);
         match method {
+            _ if cx.shared.config.relays => {}
             Method::Options => {
                 let extra = cx.accepts();
                 cx.respond(tx, StatusCode::OK, dialog, &extra);

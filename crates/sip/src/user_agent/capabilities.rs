@@ -58,6 +58,9 @@ impl Context<'_> {
 
     /// The extensions that a request demands and nobody here has, for Unsupported (RFC 3261 §8.2.2.3).
     pub fn lacking(&self, request: &Message) -> Vec<String> {
+        if self.shared.config.relays {
+            return Vec::new();
+        }
         let extensions = &self.shared.config.extensions;
         request.require().filter(|tag| !extensions.contains_name(tag)).map(str::to_owned).collect()
     }

@@ -70,6 +70,11 @@ pub struct UserAgentConfig {
     /// The host in our Contact towards who reaches us over TLS and WSS, where certificates carry names. Default none: the
     /// address that the request came to.
     pub public_name: Option<Arc<str>>,
+    /// Whether this is one half of a back-to-back user agent (RFC 7092), which leaves to the far end what need not be
+    /// understood here: option tags in Require, the dialog that Replaces names, Info Packages, and requests of any method
+    /// within a session, OPTIONS included, which all become [`Event::Within`](super::Event::Within). A 2xx may lack the
+    /// answer that it owes, if the far end's does. Default no.
+    pub relays: bool,
     /// Finds the flow for requests inside a dialog. Default [`FlowAlong`].
     pub next_hop: Box<dyn NextHop + Send>,
 }
@@ -100,6 +105,7 @@ impl Default for UserAgentConfig {
             offer_timeout: Duration::from_secs(10),
             offers_in_prack: false,
             public_name: None,
+            relays: false,
             next_hop: Box::new(FlowAlong),
         }
     }

@@ -120,8 +120,10 @@ impl Context<'_> {
         let flow = self.flow_to(dialog)?;
         let branch = self.endpoint.new_branch(0);
         let credentials = self.credentials(dialog, &flow, &method)?;
-        let builder = self.shared.dialogs.get(dialog)?.request(&method, seq, OurVia { flow: &flow, branch: &branch });
-        let builder = with_credentials(self.describe(&method, builder), credentials.iter());
+        let hops = extra.value(HeaderName::MaxForwards).unwrap_or(MAX_FORWARDS);
+        let via = OurVia { flow: &flow, branch: &branch };
+        let builder = self.shared.dialogs.get(dialog)?.request(&method, seq, via, hops);
+        let builder = with_credentials(self.describe(&method, &extra, builder), credentials.iter());
         let bytes = extra.onto_request(builder).into_vec();
         if method == Method::Invite {
             self.shared.dialogs.get_mut(dialog)?.set_credentials(credentials);
@@ -141,7 +143,7 @@ impl Context<'_> {
         let via = OurVia { flow: &flow, branch: &branch };
         // RFC 3261 §22.1: an ACK repeats the credentials of its INVITE.
         let repeated = dialog.credentials().iter().filter(|(_, value)| may_travel(&flow, value));
-        let builder = with_credentials(dialog.request(&Method::Ack, seq, via), repeated);
+        let builder = with_credentials(dialog.request(&Method::Ack, seq, via, MAX_FORWARDS), repeated);
         let bytes: Arc<[u8]> = extra.onto_request(builder).into_vec().into();
         self.endpoint.send_stateless(self.now, flow, Arc::clone(&bytes));
         Some((flow, bytes))
@@ -197,7 +199,7 @@ impl Context<'_> {
             builder = builder.header(HeaderName::Server, product);
         }
         if status.is_success() && matches!(method, Method::Invite | Method::Options | Method::Update) {
-            for (name, value) in self.about_us() {
+            for (name, value) in self.about_us().into_iter().filter(|(name, _)| !extra.has(*name)) {
                 builder = builder.header(name, &value);
             }
         }
@@ -221,12 +223,12 @@ impl Context<'_> {
     }
 
     /// What every request that can open a session or answer for one says of us.
-    fn describe<'b>(&self, method: &Method, mut builder: RequestBuilder<'b>) -> RequestBuilder<'b> {
+    fn describe<'b>(&self, method: &Method, extra: &Extra, mut builder: RequestBuilder<'b>) -> RequestBuilder<'b> {
         if let Some(product) = &self.shared.config.product {
             builder = builder.header(HeaderName::UserAgent, product);
         }
         if matches!(method, Method::Invite | Method::Update | Method::Options) {
-            for (name, value) in self.about_us() {
+            for (name, value) in self.about_us().into_iter().filter(|(name, _)| !extra.has(*name)) {
                 builder = builder.header(name, &value);
             }
         }
@@ -246,6 +248,9 @@ impl Context<'_> {
         sips::permits(&uri, &flow).then_some(flow)
     }
 }
+
+/// Max-Forwards of our requests (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: &str = "70";
 
 fn with_credentials<'a, 'b>(
     mut builder: RequestBuilder<'b>,

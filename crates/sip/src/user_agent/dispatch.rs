@@ -51,7 +51,7 @@ impl Agent<'_> {
     pub fn request(&mut self, tx: ServerTx, flow: Flow, request: Arc<Message>) {
         let Some(method) = request.method().cloned() else { return };
         let (_, mut cx) = self.split();
-        if !cx.answers(&method) {
+        if !cx.shared.config.relays && !cx.answers(&method) {
             // RFC 3261 §8.2.1
             let extra = Extra::new().header(HeaderName::Allow, cx.allow().to_string());
             cx.respond(tx, StatusCode::METHOD_NOT_ALLOWED, None, &extra);

@@ -29,7 +29,8 @@ impl Body {
 
 /// Header fields and a body for one request or response.
 ///
-/// Via, From, To, Call-ID, CSeq, Max-Forwards, Route, Contact and Content-Length are not for the application to set.
+/// Via, From, To, Call-ID, CSeq, Route, Contact (but in a refusal) and Content-Length are not for the application to set.
+/// Allow, Supported and Max-Forwards take the place of this layer's own.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Extra {
     headers: Vec<(Name, Arc<str>)>,
@@ -90,6 +91,7 @@ impl Extra {
     pub(crate) fn onto_request<'b>(&'b self, mut builder: RequestBuilder<'b>) -> RequestBuilder<'b> {
         for (name, value) in &self.headers {
             builder = match name {
+                Name::Known(HeaderName::MaxForwards) => builder, // the dialog has written it
                 Name::Known(name) => builder.header(*name, value),
                 Name::Other(name) => builder.header_named(name, value),
             };
