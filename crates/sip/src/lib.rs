@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # The answering machine
+//!
+#![doc = concat!("```no_run\n", include_str!("../examples/answering_machine.rs"), "\n```")]
 
 pub mod body;
 pub mod dialog;
