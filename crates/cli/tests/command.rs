@@ -147,6 +147,36 @@ fn presence_is_shown_to_whom_its_user_names() {
 }
 
 #[test]
+fn a_watcher_is_told_as_soon_as_the_operator_allows_it() {
+    let scratch = Scratch::new();
+    scratch.configure("");
+    let node = scratch.serve();
+    scratch.json(&["user", "add", "alice"]);
+    let bob = scratch.json(&["user", "add", "bob"])["password"].as_str().unwrap().to_owned();
+    let mut phone = Phone::new(node.address("UDP"));
+    let (uri, contact) = ("sip:alice@localhost", format!("Contact: <sip:bob@{}>\r\n", phone.address()));
+    let more = format!("{contact}Event: presence\r\nExpires: 600\r\n");
+    phone.send("SUBSCRIBE", uri, "bob", "watch", 1, &more);
+    let credentials = phone.receive().credentials("bob", &bob, "SUBSCRIBE", uri, 1).unwrap();
+    phone.send("SUBSCRIBE", uri, "bob", "watch", 2, &format!("{more}Proxy-Authorization: {credentials}\r\n"));
+    assert_eq!(phone.receive().status(), 200);
+    let pending = phone.receive();
+    assert!(pending.header("Subscription-State").unwrap().starts_with("pending"), "{}", pending.0);
+    phone.accept(&pending);
+    scratch.json(&["user", "set", "alice", "--presence-to", "bob"]);
+    let active = phone.receive();
+    assert!(active.header("Subscription-State").unwrap().starts_with("active"), "{}", active.0);
+    assert!(active.0.contains("entity=\"sip:alice@localhost\""), "{}", active.0);
+    phone.accept(&active);
+    assert_eq!(scratch.json(&["status"])["subscriptions"], 1);
+    scratch.json(&["user", "set", "alice", "--presence-to", "nobody"]);
+    let over = phone.receive();
+    assert!(over.header("Subscription-State").unwrap().starts_with("terminated"), "{}", over.0);
+    phone.accept(&over);
+    assert_eq!(node.stop().0, Some(0));
+}
+
+#[test]
 fn users_are_the_same_with_and_without_a_running_node() {
     let scratch = Scratch::new();
     scratch.configure("");

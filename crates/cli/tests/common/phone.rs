@@ -74,6 +74,18 @@ impl Phone {
         }
     }
 
+    /// 200 to a request inside a dialog.
+    pub fn accept(&self, request: &Reply) {
+        let mut answer = "SIP/2.0 200 OK\r\n".to_owned();
+        for line in request.0.lines().take_while(|line| !line.is_empty()) {
+            if ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name)) {
+                answer.push_str(&format!("{line}\r\n"));
+            }
+        }
+        answer.push_str("Content-Length: 0\r\n\r\n");
+        self.socket.send_to(answer.as_bytes(), self.server).unwrap();
+    }
+
     /// Registers (or asks, without contact) with digest. Gives the final answer. A bare contact is put into brackets.
     pub fn register(&mut self, name: &str, password: &str, contact: Option<&str>) -> Reply {
         let uri = "sip:localhost";
