@@ -1,0 +1,400 @@
+//! The client transaction of RFC 8489 §6.2 and the credentials of §9, against a server that these tests write by hand.
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use farspeak_sansio::{Flow, Instant, Machine, SplitMix64, Transport};
+use farspeak_stun::attribute::PasswordAlgorithms;
+use farspeak_stun::long_term::{Account, Authenticated, Authority, Credentials, Hopeless, Nonces, Refused, userhash};
+use farspeak_stun::{
+    Attribute, AttributeType, Authentication, Busy, Class, Client, ClientConfig, ErrorCode, Event, Failure, Key,
+    Message, Method, Request, TransactionId, Writer,
+};
+use world::{flow, receive};
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn udp() -> Flow {
+    flow(Transport::Udp, "192.0.2.7:4000", "192.0.2.1:3478")
+}
+
+fn tcp() -> Flow {
+    flow(Transport::Tcp, "192.0.2.7:4000", "192.0.2.1:3478")
+}
+
+fn client(authentication: Authentication) -> Client {
+    Client::new(ClientConfig::default(), authentication, Box::new(SplitMix64::new(1)))
+}
+
+fn respond(request: &[u8], class: Class, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let request = Message::parse(request).unwrap();
+    let mut buffer = [0; 2048];
+    let mut writer = Writer::respond(&mut buffer, class, &request);
+    write(&mut writer);
+    writer.finish().unwrap().to_vec()
+}
+
+fn sent(client: &mut Client) -> Vec<u8> {
+    client.poll_transmit().expect("something was sent").bytes.to_vec()
+}
+
+fn failure(client: &mut Client) -> Option<Failure> {
+    match client.poll_event()? {
+        Event::Failed { reason, .. } => Some(reason),
+        Event::Response { .. } => panic!("a response"),
+    }
+}
+
+fn is_response(client: &mut Client) -> bool {
+    matches!(client.poll_event(), Some(Event::Response { .. }))
+}
+
+#[test]
+fn sends_seven_times_at_the_moments_of_rfc8489_6_2_1() {
+    let mut client = client(Authentication::None);
+    client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+    let first = sent(&mut client);
+    let mut moments = vec![0];
+    while let Some(at) = client.poll_timeout() {
+        client.handle_timeout(at);
+        if client.poll_transmit().is_some_and(|again| *again.bytes == *first) {
+            moments.push(at.as_nanos() / 1_000_000);
+        } else {
+            assert_eq!((at.as_nanos() / 1_000_000, failure(&mut client)), (39_500, Some(Failure::TimedOut)));
+        }
+    }
+    assert_eq!(moments, [0, 500, 1500, 3500, 7500, 15_500, 31_500]);
+    assert_eq!(client.outstanding(), 0);
+}
+
+#[test]
+fn sends_once_over_a_stream_and_waits_ti() {
+    let mut client = client(Authentication::None);
+    client.request(Instant::ZERO, tcp(), Request::binding()).unwrap();
+    sent(&mut client);
+    assert_eq!(client.poll_timeout(), Some(Instant::ZERO + ms(39_500)));
+    client.handle_timeout(Instant::ZERO + ms(39_500));
+    assert_eq!(failure(&mut client), Some(Failure::TimedOut));
+    client.request(Instant::ZERO, tcp(), Request::binding()).unwrap();
+    client.handle_flow_failed(Instant::ZERO, tcp());
+    assert_eq!(failure(&mut client), Some(Failure::FlowFailed));
+}
+
+#[test]
+fn takes_the_answer_of_whom_it_asked_alone() {
+    let mut client = client(Authentication::None);
+    client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+    let request = sent(&mut client);
+    let answer = respond(&request, Class::Success, |writer| {
+        writer.push(Attribute::XorMappedAddress(udp().local));
+    });
+    receive(&mut client, Instant::ZERO, flow(Transport::Udp, "192.0.2.7:4000", "192.0.2.66:3478"), &answer);
+    receive(&mut client, Instant::ZERO, udp(), &request);
+    receive(&mut client, Instant::ZERO, udp(), &answer[..answer.len() - 1]);
+    assert_eq!(client.poll_event(), None);
+    receive(&mut client, Instant::ZERO + ms(40), udp(), &answer);
+    let Some(Event::Response { bytes, round_trip, .. }) = client.poll_event() else { panic!("no response") };
+    assert_eq!((&*bytes, round_trip), (&*answer, Some(ms(40))));
+    receive(&mut client, Instant::ZERO + ms(41), udp(), &answer);
+    assert_eq!((client.poll_event(), client.poll_timeout()), (None, None));
+}
+
+#[test]
+fn a_slow_server_gets_a_longer_rto_and_karn_counts_no_retransmitted_request() {
+    let mut client = client(Authentication::None);
+    for (now, delay, expected) in [(0, 400, 500), (10_000, 600, 1200), (700_000, 100, 500)] {
+        let now = Instant::ZERO + ms(now);
+        client.request(now, udp(), Request::binding()).unwrap();
+        let request = sent(&mut client);
+        assert_eq!(client.poll_timeout(), Some(now + ms(expected)), "RFC 6298: 400 + 4 * 200");
+        let answer = respond(&request, Class::Success, |_| {});
+        receive(&mut client, now + ms(delay), udp(), &answer);
+        assert!(is_response(&mut client));
+    }
+}
+
+#[test]
+fn refuses_more_than_ten_requests_to_one_server() {
+    let mut client = client(Authentication::None);
+    for _ in 0..10 {
+        client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+    }
+    assert_eq!(client.request(Instant::ZERO, udp(), Request::binding()), Err(Busy::Outstanding));
+}
+
+#[test]
+fn refuses_responses_that_cannot_be_understood() {
+    let mut client = client(Authentication::None);
+    for (class, unknown) in [(Class::Success, true), (Class::Error, false)] {
+        client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+        let answer = respond(&sent(&mut client), class, |writer| {
+            if unknown {
+                writer.push_raw(AttributeType(0x7ff0), b"");
+            }
+        });
+        receive(&mut client, Instant::ZERO, udp(), &answer);
+        assert_eq!(failure(&mut client), Some(Failure::NotUnderstood));
+    }
+}
+
+#[test]
+fn refuses_short_term_responses_that_are_forged() {
+    let key = Key::short_term("secret").unwrap();
+    for (flow, at_once) in [(udp(), false), (tcp(), true)] {
+        let mut client = client(Authentication::ShortTerm { username: "a:b".into(), key: key.clone(), sha256: false });
+        client.request(Instant::ZERO, flow, Request::binding()).unwrap();
+        let request = sent(&mut client);
+        assert_eq!(Message::parse(&request).unwrap().check_integrity_sha1(&key), Ok(()));
+        let forged = respond(&request, Class::Success, |writer| {
+            writer.integrity(&Key::from_bytes(b"guess"));
+        });
+        receive(&mut client, Instant::ZERO, flow, &forged);
+        if !at_once {
+            assert_eq!(client.poll_event(), None);
+            while let Some(at) = client.poll_timeout() {
+                client.handle_timeout(at);
+            }
+        }
+        assert_eq!(failure(&mut client), Some(Failure::IntegrityViolated));
+    }
+}
+
+// ----- long-term: our client against our authority -----
+
+fn authority() -> Authority {
+    Authority::new("example.org", Nonces::new(&[3; 32], Duration::from_secs(60)))
+}
+
+fn find(account: Account<'_>, algorithm: u16) -> Option<Key> {
+    let known = match account {
+        Account::Username(name) => name == "alice",
+        Account::Userhash(hash) => *hash == userhash("alice", "example.org").unwrap(),
+    };
+    let make = if algorithm == 2 { Key::long_term_sha256 } else { Key::long_term_md5 };
+    known.then(|| make("alice", "example.org", "wonderland").unwrap())
+}
+
+fn check(authority: &Authority, now: Instant, request: &[u8]) -> Result<Authenticated, Refused> {
+    authority.check(now, udp().local, &Message::parse(request).unwrap(), find)
+}
+
+/// Answers as a server with these accounts would.
+fn serve(authority: &Authority, now: Instant, request: &[u8]) -> Vec<u8> {
+    match check(authority, now, request) {
+        Ok(authenticated) => respond(request, Class::Success, |writer| authenticated.seal(writer)),
+        Err(refused) => {
+            let mut buffer = [0; 512];
+            let message = Message::parse(request).unwrap();
+            authority.refuse(now, udp().local, &message, refused, &mut buffer).unwrap().to_vec()
+        }
+    }
+}
+
+fn long_term(password: &str) -> Client {
+    client(Authentication::LongTerm(Credentials::new("alice", password)))
+}
+
+fn allocate() -> Request {
+    Request::new(Method::ALLOCATE, |writer| {
+        writer.push(Attribute::RequestedTransport(17));
+    })
+}
+
+#[test]
+fn answers_a_challenge_with_sha256_and_a_stale_nonce_with_the_next() {
+    for anonymous in [false, true] {
+        let authority = if anonymous { authority().with_anonymity() } else { authority() };
+        let mut client = long_term("wonderland");
+        let mut now = Instant::ZERO;
+        client.request(now, udp(), allocate()).unwrap();
+        let first = sent(&mut client);
+        assert!(!Message::parse(&first).unwrap().has_integrity(), "RFC 8489 §9.2.3.1");
+        receive(&mut client, now, udp(), &serve(&authority, now, &first));
+        let second = sent(&mut client);
+        let message = Message::parse(&second).unwrap();
+        assert_eq!(message.has(AttributeType::USERHASH), anonymous);
+        assert_eq!(message.has(AttributeType::USERNAME), !anonymous);
+        assert_eq!(message.password_algorithm().unwrap().unwrap().number, 2);
+        assert_ne!(message.transaction_id(), Message::parse(&first).unwrap().transaction_id());
+        receive(&mut client, now, udp(), &serve(&authority, now, &second));
+        assert!(is_response(&mut client));
+        // Later requests are sealed from the start, until the nonce has expired.
+        now += Duration::from_secs(61);
+        client.request(now, udp(), allocate()).unwrap();
+        let third = sent(&mut client);
+        assert_eq!(check(&authority, now, &third).unwrap_err(), Refused::StaleNonce);
+        receive(&mut client, now, udp(), &serve(&authority, now, &third));
+        let fourth = sent(&mut client);
+        receive(&mut client, now, udp(), &serve(&authority, now, &fourth));
+        assert!(is_response(&mut client));
+        assert_eq!((client.outstanding(), client.poll_timeout()), (0, None));
+    }
+}
+
+#[test]
+fn answers_an_old_server_with_md5_and_sha1() {
+    let mut client = long_term("wonderland");
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let old = |request: &[u8], code, nonce: &str| {
+        respond(request, Class::Error, |writer| {
+            writer.push(Attribute::ErrorCode(code)).push(Attribute::Realm("example.org")).push(Attribute::Nonce(nonce));
+        })
+    };
+    let first = sent(&mut client);
+    receive(&mut client, Instant::ZERO, udp(), &old(&first, ErrorCode::UNAUTHENTICATED, "1"));
+    let second = sent(&mut client);
+    let key = Key::long_term_md5("alice", "example.org", "wonderland").unwrap();
+    assert_eq!(Message::parse(&second).unwrap().check_integrity_sha1(&key), Ok(()));
+    let answer = respond(&second, Class::Success, |writer| {
+        writer.integrity(&key);
+    });
+    receive(&mut client, Instant::ZERO, udp(), &answer);
+    assert!(is_response(&mut client));
+}
+
+#[test]
+fn gives_up_after_a_wrong_password_and_after_endless_challenges() {
+    let authority = authority();
+    let mut client = long_term("looking-glass");
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    for _ in 0..2 {
+        let request = sent(&mut client);
+        receive(&mut client, Instant::ZERO, udp(), &serve(&authority, Instant::ZERO, &request));
+    }
+    assert_eq!(failure(&mut client), Some(Failure::Refused(Hopeless::WrongCredentials)));
+
+    let mut client = long_term("wonderland");
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let mut challenges = 0;
+    while let Some(transmit) = client.poll_transmit() {
+        let answer = respond(&transmit.bytes, Class::Error, |writer| {
+            writer
+                .push(Attribute::ErrorCode(ErrorCode::STALE_NONCE))
+                .push(Attribute::Realm("x"))
+                .push(Attribute::Nonce("y"));
+        });
+        receive(&mut client, Instant::ZERO, udp(), &answer);
+        challenges += 1;
+    }
+    assert_eq!((challenges, failure(&mut client)), (5, Some(Failure::TooManyChallenges)));
+}
+
+#[test]
+fn refuses_to_be_bid_down() {
+    // PASSWORD-ALGORITHMS taken out of the challenge, its bit still in the nonce.
+    let stripped = |request: &[u8], nonce: &str, code| {
+        respond(request, Class::Error, |writer| {
+            writer.push(Attribute::ErrorCode(code)).push(Attribute::Realm("example.org")).push(Attribute::Nonce(nonce));
+        })
+    };
+    let mut client = long_term("wonderland");
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let request = sent(&mut client);
+    receive(&mut client, Instant::ZERO, udp(), &stripped(&request, "obMatJos2gAAAx", ErrorCode::UNAUTHENTICATED));
+    assert_eq!(failure(&mut client), Some(Failure::Refused(Hopeless::BidDown)));
+
+    // The whole cookie taken out of a later challenge.
+    let authority = authority();
+    let mut client = long_term("wonderland");
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let request = sent(&mut client);
+    receive(&mut client, Instant::ZERO, udp(), &serve(&authority, Instant::ZERO, &request));
+    let request = sent(&mut client);
+    receive(&mut client, Instant::ZERO, udp(), &stripped(&request, "old", ErrorCode::STALE_NONCE));
+    assert_eq!(failure(&mut client), Some(Failure::Refused(Hopeless::BidDown)));
+
+    // A response that is sealed with SHA-1 where SHA-256 was agreed; an open 400; an unsealed success.
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let request = sent(&mut client);
+    let key = Key::long_term_sha256("alice", "example.org", "wonderland").unwrap();
+    for answer in [
+        respond(&request, Class::Success, |writer| {
+            writer.integrity(&key);
+        }),
+        respond(&request, Class::Error, |writer| {
+            writer.push(Attribute::ErrorCode(ErrorCode::BAD_REQUEST));
+        }),
+        respond(&request, Class::Success, |_| {}),
+    ] {
+        receive(&mut client, Instant::ZERO, udp(), &answer);
+        assert_eq!(client.poll_event(), None);
+    }
+    receive(&mut client, Instant::ZERO, udp(), &serve(&authority, Instant::ZERO, &request));
+    assert!(is_response(&mut client));
+}
+
+#[test]
+fn the_authority_refuses_in_the_order_of_rfc8489_9_2_4() {
+    let authority = authority();
+    let mut buffer = Nonces::buffer();
+    let nonces = Nonces::new(&[3; 32], Duration::from_secs(60));
+    let features = farspeak_stun::long_term::SecurityFeatures::PASSWORD_ALGORITHMS;
+    let nonce = nonces.issue(Instant::ZERO, udp().local, features, &mut buffer);
+    let (md5, sha256) = (
+        Key::long_term_md5("alice", "example.org", "wonderland").unwrap(),
+        Key::long_term_sha256("alice", "example.org", "wonderland").unwrap(),
+    );
+    let verdict = |write: &dyn Fn(&mut Writer<'_>)| {
+        let mut buffer = [0; 512];
+        let mut writer = Writer::new(&mut buffer, Class::Request, Method::ALLOCATE, TransactionId([1; 12]));
+        write(&mut writer);
+        check(&authority, Instant::ZERO, writer.finish().unwrap())
+            .map(|ok| ok.integrity)
+            .map_err(|refused| format!("{refused:?}"))
+    };
+    let name = |writer: &mut Writer<'_>, name: &str| {
+        writer.push(Attribute::Username(name)).push(Attribute::Realm("example.org")).push(Attribute::Nonce(nonce));
+    };
+    let algorithms = |writer: &mut Writer<'_>, list, chosen| {
+        writer.push(Attribute::PasswordAlgorithms(list)).push(Attribute::PasswordAlgorithm(chosen));
+    };
+    use farspeak_stun::attribute::PasswordAlgorithm as One;
+    let refused = |word: &str| Err(word.to_owned());
+    assert_eq!(verdict(&|_| ()), refused("Unauthenticated"));
+    assert_eq!(
+        verdict(&|w| {
+            w.integrity(&md5);
+        }),
+        refused("BadRequest")
+    );
+    let case = |w: &mut Writer<'_>, who: &str, key: &Key, list, chosen| {
+        name(w, who);
+        algorithms(w, list, chosen);
+        w.integrity_sha256(key);
+    };
+    let both = PasswordAlgorithms::SHA256_MD5;
+    assert_eq!(verdict(&|w| case(w, "alice", &sha256, both, One::SHA256)), Ok(farspeak_stun::Integrity::Sha256));
+    assert_eq!(verdict(&|w| case(w, "alice", &md5, both, One::MD5)), Ok(farspeak_stun::Integrity::Sha256));
+    assert_eq!(verdict(&|w| case(w, "alice", &md5, both, One::SHA256)), refused("Unauthenticated"));
+    assert_eq!(verdict(&|w| case(w, "mallory", &sha256, both, One::SHA256)), refused("Unauthenticated"));
+    let changed = PasswordAlgorithms::from_bytes(&[0, 1, 0, 0]).unwrap();
+    assert_eq!(verdict(&|w| case(w, "alice", &md5, changed, One::MD5)), refused("BadRequest"));
+    assert_eq!(
+        verdict(&|w| {
+            name(w, "alice");
+            w.push(Attribute::PasswordAlgorithm(One::MD5)).integrity(&md5);
+        }),
+        refused("BadRequest")
+    );
+    // An RFC 5389 client names no algorithm and is answered with SHA-1.
+    assert_eq!(
+        verdict(&|w| {
+            name(w, "alice");
+            w.integrity(&md5);
+        }),
+        Ok(farspeak_stun::Integrity::Sha1)
+    );
+}
+
+#[test]
+fn a_challenge_is_at_most_two_and_a_half_times_the_smallest_allocate_request() {
+    let mut client = long_term("x");
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let request = sent(&mut client);
+    let challenge = serve(&authority(), Instant::ZERO, &request);
+    assert!((challenge.len() + 28) * 2 <= (request.len() + 28) * 5, "{} for {}", challenge.len(), request.len());
+}

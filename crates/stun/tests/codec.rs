@@ -1,0 +1,375 @@
+//! What is written is read again, by us and by `stun-types`, and the other way round; what is no message is refused.
+
+#[path = "support/counting.rs"]
+mod counting;
+
+use std::net::{IpAddr, SocketAddr};
+
+use counting::{Counting, allocations};
+use farspeak_stun::attribute::{self, AddressFamily, Attribute, AttributeType};
+use farspeak_stun::channel_data::{self, ChannelData};
+use farspeak_stun::framing::{Frame, Framed, StreamFramer, measure};
+use farspeak_stun::indication::Prefix;
+use farspeak_stun::{
+    Class, ErrorCode, Integrity, IntegrityError, Key, MAGIC_COOKIE, Malformed, Message, Method, ParseError,
+    TransactionId, WriteError, Writer, indication,
+};
+use proptest::prelude::*;
+use stun_types::message::{self as oracle, MessageWriteVec};
+use stun_types::prelude::{MessageWrite as _, MessageWriteExt as _};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ID: TransactionId = TransactionId(*b"abcdefghijkl");
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    let v4 = any::<([u8; 4], u16)>().prop_map(|(ip, port)| SocketAddr::new(ip.into(), port));
+    let v6 = any::<([u8; 16], u16)>().prop_map(|(ip, port)| SocketAddr::new(IpAddr::from(ip), port));
+    prop_oneof![v4, v6]
+}
+
+/// One attribute of every type, made from a few values.
+fn every<'a>(address: SocketAddr, text: &'a str, bytes: &'a [u8], n: u64) -> Vec<Attribute<'a>> {
+    use Attribute::*;
+    let family = if n.is_multiple_of(2) { AddressFamily::V4 } else { AddressFamily::V6 };
+    let error = attribute::ErrorCode { code: 300 + (n % 400) as u16, reason: text };
+    vec![
+        MappedAddress(address),
+        ChangeRequest(attribute::ChangeRequest { ip: n & 1 == 1, port: n & 2 == 2 }),
+        Username(text),
+        ErrorCode(error),
+        UnknownAttributes(attribute::UnknownAttributes::from_bytes(&bytes[..bytes.len() & !1]).unwrap()),
+        ChannelNumber(n as u16),
+        Lifetime(n as u32),
+        XorPeerAddress(address),
+        Data(bytes),
+        Realm(text),
+        Nonce(text),
+        XorRelayedAddress(address),
+        RequestedAddressFamily(family),
+        EvenPort(attribute::EvenPort { reserve_next: n & 1 == 1 }),
+        RequestedTransport(n as u8),
+        DontFragment(()),
+        AccessToken(bytes),
+        PasswordAlgorithm(attribute::PasswordAlgorithm { number: n as u16, parameters: bytes }),
+        Userhash([n as u8; 32]),
+        XorMappedAddress(address),
+        ReservationToken(n.to_be_bytes()),
+        Priority(n as u32),
+        UseCandidate(()),
+        Padding(bytes),
+        ResponsePort(n as u16),
+        ConnectionId(n as u32),
+        AdditionalAddressFamily(family),
+        AddressErrorCode(attribute::AddressErrorCode { family, error }),
+        PasswordAlgorithms(attribute::PasswordAlgorithms::SHA256_MD5),
+        AlternateDomain("example.org"),
+        Icmp(attribute::Icmp { kind: n as u8 & 0x7f, code: n as u16 & 0x1ff, data: n as u32 }),
+        Software(text),
+        AlternateServer(address),
+        TransmitCounter(attribute::TransmitCounter { request: n as u8, response: 1 }),
+        CacheTimeout(n as u32),
+        IceControlled(n),
+        IceControlling(n),
+        ResponseOrigin(address),
+        OtherAddress(address),
+        EcnCheck(n as u32),
+        ThirdPartyAuthorization(bytes),
+        MobilityTicket(bytes),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_attribute_is_read_as_it_was_written(
+        address in address(), text in "\\PC{0,40}", bytes in proptest::collection::vec(any::<u8>(), 0..40), n: u64, id: [u8; 12]
+    ) {
+        let attributes = every(address, &text, &bytes, n);
+        prop_assert_eq!(attributes.len(), AttributeType::ALL.len());
+        let mut buffer = [0; 8192];
+        let key = Key::from_bytes(&bytes);
+        let mut writer = Writer::new(&mut buffer, Class::Indication, Method::new(n as u16), TransactionId(id));
+        attributes.iter().for_each(|attribute| { writer.push(*attribute); });
+        writer.integrity(&key).integrity_sha256(&key).fingerprint();
+        let message = Message::parse(writer.finish().unwrap()).unwrap();
+        let read: Vec<_> = message.attributes().map(|raw| raw.typed().unwrap().unwrap()).collect();
+        prop_assert_eq!(read, attributes);
+        prop_assert_eq!(message.check_integrity(&key), Ok(Integrity::Sha256));
+        prop_assert_eq!(message.check_integrity_sha1(&key), Ok(()));
+        prop_assert!(message.check_fingerprint());
+        prop_assert_eq!((message.class(), message.method()), (Class::Indication, Method::new(n as u16)));
+        prop_assert_eq!(message.transaction_id(), TransactionId(id));
+        prop_assert_eq!(message.xor_peer_address(), Ok(Some(address)));
+    }
+
+    #[test]
+    fn stun_types_reads_what_we_write(
+        address in address(), text in "[a-z]{1,40}", password in "[a-z]{1,80}", id: [u8; 12], sha256: bool
+    ) {
+        let mut buffer = [0; 1024];
+        let mut writer = Writer::new(&mut buffer, Class::Success, Method::BINDING, TransactionId(id));
+        writer.push(Attribute::XorMappedAddress(address)).push(Attribute::MappedAddress(address));
+        writer.push(Attribute::Software(&text)).push(Attribute::ErrorCode(ErrorCode::STALE_NONCE));
+        let key = Key::short_term(&password).unwrap();
+        if sha256 { writer.integrity_sha256(&key) } else { writer.integrity(&key) };
+        writer.fingerprint();
+        let bytes = writer.finish().unwrap();
+        let theirs = oracle::Message::from_bytes(bytes).unwrap();
+        prop_assert_eq!(theirs.method(), oracle::BINDING);
+        let mapped = theirs.attribute::<stun_types::attribute::XorMappedAddress>().unwrap();
+        prop_assert_eq!(mapped.addr(theirs.transaction_id()), address);
+        let software = theirs.attribute::<stun_types::attribute::Software>().unwrap();
+        prop_assert_eq!(software.software(), &text);
+        prop_assert_eq!(theirs.attribute::<stun_types::attribute::ErrorCode>().unwrap().code(), 438);
+        let credentials = oracle::ShortTermCredentials::new(password.clone()).into();
+        theirs.validate_integrity(&credentials).unwrap();
+    }
+
+    #[test]
+    fn we_read_what_stun_types_writes(address in address(), text in "[a-z]{1,40}", password in "[a-z]{1,80}", sha256: bool) {
+        use stun_types::attribute as theirs;
+        let mut builder = oracle::Message::builder_request(oracle::BINDING, MessageWriteVec::new());
+        let id = builder.transaction_id();
+        builder.add_attribute(&theirs::XorMappedAddress::new(address, id)).unwrap();
+        builder.add_attribute(&theirs::Username::new(&text).unwrap()).unwrap();
+        builder.add_attribute(&theirs::Realm::new(&text).unwrap()).unwrap();
+        let credentials = oracle::ShortTermCredentials::new(password.clone()).into();
+        let algorithm = if sha256 { oracle::IntegrityAlgorithm::Sha256 } else { oracle::IntegrityAlgorithm::Sha1 };
+        builder.add_message_integrity(&credentials, algorithm).unwrap();
+        builder.add_fingerprint().unwrap();
+        let bytes = builder.finish();
+        let ours = Message::parse(&bytes).unwrap();
+        prop_assert!(ours.is(Class::Request, Method::BINDING));
+        prop_assert_eq!(ours.xor_mapped_address(), Ok(Some(address)));
+        prop_assert_eq!((ours.username(), ours.realm()), (Ok(Some(&*text)), Ok(Some(&*text))));
+        let kind = if sha256 { Integrity::Sha256 } else { Integrity::Sha1 };
+        prop_assert_eq!(ours.check_integrity(&Key::short_term(&password).unwrap()), Ok(kind));
+        prop_assert!(ours.check_fingerprint());
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), shape: bool) {
+        if shape && bytes.len() >= 20 {
+            bytes.truncate(bytes.len() & !3);
+            bytes[0] &= 0x3f;
+            let length = bytes.len() as u16 - 20;
+            bytes[2..4].copy_from_slice(&length.to_be_bytes());
+            bytes[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
+        }
+        if let Ok(message) = Message::parse(&bytes) {
+            for raw in message.attributes() {
+                prop_assert!(message.find(raw.kind).is_some());
+                let _ = raw.typed();
+            }
+            prop_assert!(message.check_integrity(&Key::from_bytes(b"key")).is_err());
+            prop_assert_eq!(measure(&bytes, 65_552), Frame::Stun(bytes.len()));
+        }
+        let _ = (ChannelData::parse(&bytes), measure(&bytes, 1500));
+    }
+
+    #[test]
+    fn a_stream_in_any_pieces_gives_the_same_messages(
+        payloads in proptest::collection::vec((any::<bool>(), 0_usize..70), 1..12), cut in 1_usize..50
+    ) {
+        let (mut stream, mut expected) = (Vec::new(), Vec::new());
+        for (channel, size) in payloads {
+            let data = vec![7; size];
+            let mut one = Vec::new();
+            if channel {
+                one.extend(channel_data::header(0x4001, size as u16));
+                one.extend(&data);
+                stream.extend(&one);
+                stream.resize(stream.len() + channel_data::padding(size), 0);
+            } else {
+                let prefix = Prefix::new(Method::SEND, ID, "192.0.2.1:9".parse().unwrap(), size).unwrap();
+                one.extend(prefix.bytes());
+                one.extend(&data);
+                one.resize(one.len() + prefix.padding(), 0);
+                prop_assert_eq!(Message::parse(&one).unwrap().data(), Ok(Some(&*data)));
+                stream.extend(&one);
+            }
+            expected.push((channel, one));
+        }
+        let (mut framer, mut got) = (StreamFramer::default(), Vec::new());
+        for piece in stream.chunks(cut) {
+            framer.push(piece);
+            while let Some(framed) = framer.next() {
+                got.push(match framed {
+                    Framed::Stun(bytes) => (false, bytes.to_vec()),
+                    Framed::ChannelData(bytes) => (true, bytes.to_vec()),
+                });
+            }
+        }
+        prop_assert_eq!(got, expected);
+        prop_assert_eq!((framer.pending(), framer.is_lost()), (0, false));
+    }
+}
+
+fn request(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut buffer = [0; 2048];
+    let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, ID);
+    write(&mut writer);
+    writer.finish().unwrap().to_vec()
+}
+
+#[test]
+fn binding_channel_data_and_indications_cost_no_allocation() {
+    let bytes = request(|writer| {
+        writer.push(Attribute::Username("a:b")).push(Attribute::Priority(7)).fingerprint();
+    });
+    let peer = "[2001:db8::1]:4000".parse().unwrap();
+    let (count, _) = allocations(|| {
+        let message = Message::parse(&bytes).unwrap();
+        assert!(message.check_fingerprint() && message.username() == Ok(Some("a:b")));
+        let mut buffer = [0; 128];
+        let mut writer = Writer::respond(&mut buffer, Class::Success, &message);
+        writer.push(Attribute::XorMappedAddress(peer)).fingerprint();
+        assert!(Message::parse(writer.finish().unwrap()).unwrap().xor_mapped_address() == Ok(Some(peer)));
+        let prefix = Prefix::new(Method::DATA, ID, peer, 172).unwrap();
+        assert_eq!(prefix.bytes().len(), indication::MOST);
+        let mut indication = [0; indication::MOST + 172];
+        indication[..indication::MOST].copy_from_slice(prefix.bytes());
+        let message = Message::parse(&indication).unwrap();
+        assert!(message.xor_peer_address() == Ok(Some(peer)) && message.data().unwrap().unwrap().len() == 172);
+        assert_eq!(ChannelData::parse(&[0x40, 0, 0, 1, 9]), Some(ChannelData { channel: 0x4000, data: &[9] }));
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn refuses_bytes_that_are_no_message() {
+    let good = request(|writer| {
+        writer.push(Attribute::Software("abc"));
+    });
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        Message::parse(&bytes).unwrap_err()
+    };
+    assert_eq!(Message::parse(&good[..19]).unwrap_err(), ParseError::Short);
+    assert_eq!(Message::parse(&good[..24]).unwrap_err(), ParseError::Length);
+    assert_eq!(changed(0, 0x40), ParseError::NotStun);
+    assert_eq!(changed(4, 0x20), ParseError::NotStun);
+    assert_eq!(changed(3, 7), ParseError::Length);
+    assert_eq!(changed(3, 12), ParseError::Length);
+    assert_eq!(changed(23, 5), ParseError::Attribute);
+    let mut longer = good.clone();
+    longer.push(0);
+    assert_eq!(Message::parse(&longer).unwrap_err(), ParseError::Length);
+}
+
+#[test]
+fn refuses_what_stands_behind_a_fingerprint_and_ignores_what_stands_behind_an_integrity() {
+    let key = Key::from_bytes(b"key");
+    let mut bytes = request(|writer| {
+        writer.integrity(&key);
+    });
+    let behind = |bytes: &mut Vec<u8>, attribute: &[u8]| {
+        bytes.extend(attribute);
+        let length = bytes.len() as u16 - 20;
+        bytes[2..4].copy_from_slice(&length.to_be_bytes());
+    };
+    behind(&mut bytes, &[0, 0x25, 0, 0]); // USE-CANDIDATE, added on the way
+    let message = Message::parse(&bytes).unwrap();
+    assert_eq!((message.use_candidate(), message.attributes().count()), (Ok(None), 0));
+    assert_eq!(message.check_integrity(&key), Ok(Integrity::Sha1));
+    let mut bytes = request(|writer| {
+        writer.fingerprint();
+    });
+    behind(&mut bytes, &[0, 0x25, 0, 0]);
+    assert_eq!(Message::parse(&bytes).unwrap_err(), ParseError::Seal);
+}
+
+#[test]
+fn refuses_integrity_tags_that_are_too_short() {
+    let key = Key::from_bytes(b"key");
+    for (length, truncated) in [(16, true), (20, true), (32, false)] {
+        let bytes = request(|writer| {
+            writer.integrity_sha256_of(&key, length);
+        });
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!(message.check_integrity(&key).err(), truncated.then_some(IntegrityError::Truncated));
+        assert_eq!(message.check_integrity_sha256(&key, 16), Ok(()));
+        assert_eq!(message.check_integrity_sha256(&Key::from_bytes(b"other"), 16), Err(IntegrityError::Wrong));
+    }
+    let mut short = request(|writer| {
+        writer.push_raw(AttributeType(0x7fff), &[0; 12]);
+    });
+    short[20..22].copy_from_slice(&AttributeType::MESSAGE_INTEGRITY_SHA256.0.to_be_bytes());
+    assert_eq!(Message::parse(&short).unwrap_err(), ParseError::Seal);
+}
+
+#[test]
+fn reports_unknown_comprehension_required_attributes_and_only_those() {
+    let bytes = request(|writer| {
+        writer.push_raw(AttributeType(0x7ff0), b"x").push(Attribute::Priority(1)).push_raw(AttributeType(0xc000), b"y");
+    });
+    let message = Message::parse(&bytes).unwrap();
+    let unknown: Vec<_> = message.not_understood(AttributeType::is_known).collect();
+    assert_eq!(unknown, [AttributeType(0x7ff0)]);
+    let all: Vec<_> = message.not_understood(|_| false).collect();
+    assert_eq!(all, [AttributeType(0x7ff0), AttributeType::PRIORITY]);
+}
+
+#[test]
+fn a_writer_never_writes_beyond_its_buffer_nor_behind_a_seal() {
+    let key = Key::from_bytes(b"key");
+    for room in 0..80 {
+        let mut buffer = [0xaa; 96];
+        let mut writer = Writer::new(&mut buffer[..room], Class::Request, Method::BINDING, ID);
+        writer.push(Attribute::Software("12345")).integrity(&key).fingerprint();
+        assert_eq!(writer.finish().err(), (room < 64).then_some(WriteError::Full), "{room}");
+        assert!(buffer[room..].iter().all(|byte| *byte == 0xaa));
+    }
+    let mut buffer = [0; 2048];
+    let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, ID);
+    writer.integrity(&key).push(Attribute::Priority(1));
+    assert_eq!(writer.finish(), Err(WriteError::Misplaced));
+    let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, ID);
+    writer.push(Attribute::Username(&"x".repeat(509)));
+    assert_eq!(writer.finish(), Err(WriteError::TooLong));
+}
+
+#[test]
+fn refuses_malformed_values_by_name() {
+    for (kind, value) in [
+        (AttributeType::XOR_MAPPED_ADDRESS, &[0, 3, 0, 0, 1, 2, 3, 4][..]),
+        (AttributeType::XOR_MAPPED_ADDRESS, &[0, 1, 0, 0, 1, 2, 3]),
+        (AttributeType::USERNAME, &[0xff, 0xfe]),
+        (AttributeType::USERNAME, &[b'x'; 764]),
+        (AttributeType::ERROR_CODE, &[0, 0, 7, 0]),
+        (AttributeType::ERROR_CODE, &[0, 0, 4, 100]),
+        (AttributeType::LIFETIME, &[0; 3]),
+        (AttributeType::DONT_FRAGMENT, &[0]),
+        (AttributeType::PASSWORD_ALGORITHMS, &[]),
+        (AttributeType::PASSWORD_ALGORITHMS, &[0, 1, 0, 4]),
+        (AttributeType::PASSWORD_ALGORITHMS, &[0; 260]),
+    ] {
+        let read = Attribute::read(kind, value, &ID).unwrap();
+        assert_eq!(read, Err(Malformed(kind)), "{value:?}");
+    }
+}
+
+#[test]
+fn drops_channel_data_of_reserved_channels_and_short_ones() {
+    assert_eq!(ChannelData::parse(&[0x50, 0, 0, 0]), None);
+    assert_eq!(ChannelData::parse(&[0x3f, 0xff, 0, 0]), None);
+    assert_eq!(ChannelData::parse(&[0x40, 0, 0, 2, 1]), None);
+    assert_eq!(ChannelData::parse(&[0x40, 0, 0]), None);
+    assert_eq!(ChannelData::parse(&[0x4f, 0xff, 0, 0]).unwrap().data, b"");
+    assert_eq!(ChannelData::parse(&[0x40, 0, 0, 1, 1, 0, 0, 0]).unwrap().data, [1]);
+}
+
+#[test]
+fn a_stream_that_is_neither_stun_nor_channel_data_is_lost_at_once() {
+    for bytes in [&b"POST /"[..], b"\x16\x03\x01", b"\x80", b"\x00\x01\x00\x03", b"\x00\x01\x00\x00\x21\x13"] {
+        let mut framer = StreamFramer::default();
+        framer.push(bytes);
+        assert_eq!(framer.next(), None);
+        assert!(framer.is_lost() || bytes.len() < 4 && bytes[0] < 0x50, "{bytes:?}");
+    }
+    let mut framer = StreamFramer::new(1500);
+    framer.push(&[0x40, 0, 0x10, 0]);
+    assert!(framer.next().is_none() && framer.is_lost());
+}
