@@ -16,6 +16,8 @@ mod node;
 mod offer_answer;
 mod packages;
 mod sdp;
+mod stun_message;
+mod stun_server;
 mod session;
 mod transaction;
 mod uri;
@@ -42,6 +44,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("packages", packages::fuzz),
     ("sdp", sdp::fuzz),
     ("offer_answer", offer_answer::fuzz),
+    ("stun_message", stun_message::fuzz),
+    ("stun_server", stun_server::fuzz),
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
