@@ -21,15 +21,15 @@ pub fn run(place: &Place, json: bool) -> CliResult {
     }
     let (data, config_file) = (place.data.clone(), place.config_file.clone());
     let server = Server::start(ServerOptions { data, loaded, config_file, telemetry })?;
-    let summary = server.summary();
-    if json {
-        output::print_json(&to_json(summary));
-    } else {
-        output::print(&describe(summary));
-    }
-    let _ = std::io::stdout().flush(); // whoever waits for the line gets it now
-    notify_service_manager();
-    server.run()?;
+    server.run(|summary| {
+        if json {
+            output::print_json(&to_json(summary));
+        } else {
+            output::print(&describe(summary));
+        }
+        let _ = std::io::stdout().flush(); // whoever waits for the line gets it now
+        notify_service_manager();
+    })?;
     Ok(Exit::Done)
 }
 

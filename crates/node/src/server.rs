@@ -252,17 +252,18 @@ impl Server {
         &self.summary
     }
 
-    /// Works until SIGTERM or SIGINT, then finishes what is under way, for at most `node.drain`, and ends.
+    /// Works until SIGTERM or SIGINT, then finishes what is under way, for at most `node.drain`, and ends. `ready` is called once
+    /// a signal would be heeded: whoever is told that the node is up may stop it at once.
     ///
     /// # Errors
     /// The system refuses what the admin thread needs.
-    pub fn run(self) -> Result<(), ServeError> {
+    pub fn run(self, ready: impl FnOnce(&Summary)) -> Result<(), ServeError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| ServeError::Other(format!("cannot start the admin thread: {error}")))?;
         let local = tokio::task::LocalSet::new();
-        let state = runtime.block_on(local.run_until(run::until_stopped(self)))?;
+        let state = runtime.block_on(local.run_until(run::until_stopped(self, ready)))?;
         drop((local, runtime));
         state.stop();
         Ok(())

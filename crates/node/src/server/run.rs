@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{SWEEP, ServeError, Server, admin, metrics};
+use super::{SWEEP, ServeError, Server, Summary, admin, metrics};
 use crate::control::{
     Answer, Effect, Failure, FailureKind, MAX_REQUEST, Request, answer_line, perform_on_store, unix_ms,
 };
@@ -22,8 +22,8 @@ use crate::users::User;
 /// The server while it runs; handlers borrow it between awaits only.
 pub(super) type State = Rc<RefCell<Server>>;
 
-/// Serves until told to stop; gives the server back to be stopped.
-pub(super) async fn until_stopped(server: Server) -> Result<Server, ServeError> {
+/// Serves until told to stop; gives the server back to be stopped. `ready` is called when a signal would be heeded.
+pub(super) async fn until_stopped(server: Server, ready: impl FnOnce(&Summary)) -> Result<Server, ServeError> {
     let refused = |error: std::io::Error| ServeError::Other(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
@@ -37,6 +37,7 @@ pub(super) async fn until_stopped(server: Server) -> Result<Server, ServeError> 
     let admin =
         admin.transpose().and_then(|listener| listener.map(TcpListener::from_std).transpose()).map_err(refused)?;
     let control = control.and_then(UnixListener::from_std).map_err(refused)?;
+    ready(server.summary());
     let state: State = Rc::new(RefCell::new(server));
     let mut tasks = tokio::task::JoinSet::new();
     if let Some(listener) = admin {
