@@ -360,6 +360,7 @@ impl Agent<'_> {
 
     /// Drops a session that nothing is left of, and its hold on its dialogs.
     pub(crate) fn settle(&mut self, id: SessionId) {
+        self.end_replaced();
         if !self.core.sessions.get(id.0).is_some_and(Session::is_over) {
             return;
         }

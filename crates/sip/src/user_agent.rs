@@ -167,6 +167,7 @@ impl Core {
                 current: HashMap::new(),
                 servers: HashMap::new(),
                 ongoing: Ongoing::default(),
+                replaced: Vec::new(),
                 timers: TimerTable::new(&[]),
                 timer_serial: 0,
                 sweep_at: SWEEP_AT,

@@ -8,7 +8,7 @@ use farspeak_sansio::{Flow, Instant};
 use super::subscription::{Subscription, SubscriptionEnd, SubscriptionEvent, SubscriptionId, emit, ends_subscription};
 use crate::dialog::{Dialog, DialogKey};
 use crate::endpoint::{ClientTx, ServerTx};
-use crate::header::{self, Rate, SubscriptionReason, SubscriptionState};
+use crate::header::{self, Rate, RetryAfter, SubscriptionReason, SubscriptionState};
 use crate::message::{HeaderName, Message, Method, StatusCode};
 use crate::session::{Done, VerbError};
 use crate::user_agent::{Agent, Context, Extra, Owner, Timer, TimerKind};
@@ -469,9 +469,8 @@ fn wanted(cx: &mut Context<'_>, tx: ServerTx, request: &Message) -> Option<u32> 
 
 /// When a refused NOTIFY may be sent again, in seconds; not beyond a minute.
 fn retry_after(response: &Message) -> Option<u32> {
-    let text = response.header(HeaderName::RetryAfter)?;
-    let digits = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    digits.parse().ok().filter(|seconds| *seconds <= 60)
+    let retry = RetryAfter::of(response).ok().flatten()?;
+    Some(retry.seconds).filter(|seconds| *seconds <= 60)
 }
 
 /// The pause that the subscriber asks for by `max-rate` (RFC 6446 §5.1).

@@ -39,16 +39,10 @@ impl Agent<'_> {
     /// the offer if the INVITE had none, unless a reliable response has brought it: then the 200 waits for the PRACK and
     /// goes without (RFC 3262 §5).
     pub fn accept(&mut self, session: SessionId, extra: Extra) -> Done {
-        let replaced = self.with_session(session, |session, cx| {
+        self.with_session(session, |session, cx| {
             let (tx, request) = session.pending_invite()?;
-            let replaced = session.replaced();
-            session.accept_or_wait(cx, 0, tx, request, &extra)?;
-            Ok(replaced)
-        })?;
-        if let Some(leg) = replaced {
-            self.end_replaced(leg);
-        }
-        Ok(())
+            session.accept_or_wait(cx, 0, tx, request, &extra)
+        })
     }
 
     /// Refuses the call: 486, 603, 302 with Contact values, whatever the application decides (RFC 3261 §13.3.1.2–3).
@@ -102,14 +96,6 @@ impl Session {
         match &self.opening {
             Opening::Called(called) if called.is_pending() => Ok((called.tx, Arc::clone(&called.request))),
             _ => Err(VerbError::WrongState),
-        }
-    }
-
-    /// The leg that the INVITE is to replace.
-    fn replaced(&self) -> Option<LegId> {
-        match &self.opening {
-            Opening::Called(called) => called.replaces,
-            Opening::Calling(_) => None,
         }
     }
 
@@ -187,7 +173,7 @@ impl Session {
         leg.reliable.stop();
         if is_first {
             leg.state = LegState::AwaitingAck(waiting);
-            self.answered();
+            cx.shared.replaced.extend(self.answered());
         } else {
             leg.invite = Some(LaterInvite::AwaitingAck(waiting));
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::description::describes;
 use super::{Done, HowEnded, LegId, LegState, Opening, Session, VerbError};
-use crate::message::{HeaderName, Message, Method, StatusCode};
+use crate::header::RetryAfter;
+use crate::message::{Message, Method, StatusCode};
 use crate::user_agent::{Agent, Context, Event, Extra, Failure, TimerKind};
 
 /// A re-INVITE or UPDATE, as often as it is sent.
@@ -194,7 +195,6 @@ fn is_fatal(method: &Method, failure: &Failure) -> bool {
 
 /// Seconds of a Retry-After that is worth waiting for.
 fn retry_after(response: &Message) -> Option<u64> {
-    let value = response.header(HeaderName::RetryAfter)?;
-    let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok().filter(|seconds| *seconds <= MAX_RETRY_AFTER)
+    let retry = RetryAfter::of(response).ok().flatten()?;
+    Some(retry.seconds.into()).filter(|seconds| *seconds <= MAX_RETRY_AFTER)
 }

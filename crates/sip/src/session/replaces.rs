@@ -26,17 +26,21 @@ impl Agent<'_> {
         };
         // The tags are named from the sender's side: to-tag is ours.
         let dialogs = &self.core.shared.dialogs;
-        let dialog = dialogs.find_by(&replaces.call_id, &replaces.to_tag, &replaces.from_tag);
+        let named = |from_tag| dialogs.find_by(&replaces.call_id, &replaces.to_tag, from_tag);
+        // RFC 3891 §3: a tag of 0 stands for none, too.
+        let dialog = named(&replaces.from_tag).or_else(|| if replaces.from_tag == "0" { named("") } else { None });
         let leg = dialog.and_then(|dialog| self.leg_of_dialog(dialog)).ok_or(StatusCode::CALL_DOES_NOT_EXIST)?;
         let session = self.core.sessions.get(leg.session.0).ok_or(StatusCode::CALL_DOES_NOT_EXIST)?;
         session.may_be_replaced(leg, replaces.early_only)?;
         Ok(Some(leg))
     }
 
-    /// Ends the session that was replaced, once the new one was accepted: BYE, or CANCEL while our INVITE still rings
+    /// Ends the sessions that were replaced, once the new ones have their 2xx: BYE, or CANCEL while our INVITE still rings
     /// (RFC 3891 §3).
-    pub(super) fn end_replaced(&mut self, leg: LegId) {
-        let _ = self.hang_up(leg.session, Extra::new());
+    pub(super) fn end_replaced(&mut self) {
+        while let Some(leg) = self.core.shared.replaced.pop() {
+            let _ = self.hang_up(leg.session, Extra::new());
+        }
     }
 }
 

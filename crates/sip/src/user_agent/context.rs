@@ -16,7 +16,7 @@ use crate::endpoint::{Branch, ClientTx, Endpoint, ServerTx};
 use crate::event::SubscriptionId;
 use crate::message::{HeaderName, Message, Method, RequestBuilder, ResponseBuilder, StatusCode, Uri};
 use crate::registration::RegistrationId;
-use crate::session::SessionId;
+use crate::session::{LegId, SessionId};
 use crate::timer::Timers;
 
 /// Whose a transaction, a timer or a dialog is.
@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub current: HashMap<ClientTx, ClientTx>,
     pub servers: HashMap<ServerTx, Owner>,
     pub ongoing: Ongoing,
+    /// Whose place another session has just taken.
+    pub replaced: Vec<LegId>,
     pub timers: TimerTable<Timer>,
     pub timer_serial: u64,
     /// At how many timers the outdated ones are looked for.

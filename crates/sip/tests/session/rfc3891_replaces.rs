@@ -1,10 +1,10 @@
 //! RFC 3891 §3: an INVITE takes the place of another session, or may not.
 
 use farspeak_sip::header::Replaces;
-use farspeak_sip::message::{HeaderName, StatusCode};
+use farspeak_sip::message::{HeaderName, Limits, Message, StatusCode};
 use farspeak_sip::user_agent::{Event, Extra};
 
-use crate::world::{ANSWER, OFFER, World, everywhere, sdp};
+use crate::world::{ANSWER, Conditions, OFFER, World, everywhere, sdp};
 
 /// Carol calls bob in place of his session with alice, as bob would name it.
 fn take_over(world: &mut World, call_id: &str, to_tag: &str, from_tag: &str, early_only: bool) {
@@ -80,4 +80,44 @@ fn a_call_that_rings_elsewhere_is_picked_up_at_the_caller() {
         world.at("bob", |agent| agent.hang_up(session, Extra::new())).unwrap();
         world.hears("carol", "Gone");
     });
+}
+
+#[test]
+fn a_session_is_not_replaced_before_the_new_one_is_accepted() {
+    // RFC 3891 §3: the 2xx waits for a PRACK that never comes, and the old session goes on.
+    let mut world = World::new(Conditions::udp());
+    let [call_id, bob, alice] = connected(&mut world);
+    let old = world.session("bob");
+    take_over(&mut world, &call_id, &bob, &alice, false);
+    let Event::Incoming { session, .. } = world.hears("bob", "Incoming") else { unreachable!() };
+    world.cut("carol", "bob", true);
+    world.at("bob", |agent| agent.ring_reliably(session, StatusCode::SESSION_PROGRESS, sdp(ANSWER))).unwrap();
+    world.at("bob", |agent| agent.accept(session, Extra::new())).unwrap();
+    let Event::Ended { session: ended, .. } = world.hears("bob", "Ended") else { unreachable!() };
+    assert_eq!(ended, session);
+    assert!(!world.heard("alice").contains(&"Ended".to_owned()));
+    world.cut("carol", "bob", false);
+    world.at("bob", |agent| agent.hang_up(old, Extra::new())).unwrap();
+    world.hears("alice", "Gone");
+    world.everybody_hangs_up();
+    world.settles();
+}
+
+#[test]
+fn a_tag_of_0_names_a_peer_without_tag() {
+    let mut world = World::new(Conditions::udp());
+    let invite = "INVITE sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKold\r\n\
+                  Max-Forwards: 70\r\nFrom: <sip:old@192.0.2.1>\r\nTo: <sip:bob@192.0.2.2>\r\nCall-ID: old\r\n\
+                  CSeq: 1 INVITE\r\nContact: <sip:old@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";
+    world.send("alice", "bob", invite.as_bytes());
+    let old = world.is_called("bob");
+    world.at("bob", |agent| agent.accept(old, sdp(OFFER))).unwrap();
+    let accepted = world.net.expect("bob -> alice  200 INVITE");
+    let accepted = Message::parse(&accepted.bytes, &Limits::default()).unwrap();
+    take_over(&mut world, "old", accepted.to_tag().unwrap(), "0", false);
+    let Event::Incoming { session, replaces, .. } = world.hears("bob", "Incoming") else { unreachable!() };
+    assert_eq!(replaces.map(|leg| leg.session), Some(old));
+    world.at("bob", |agent| agent.reject(session, StatusCode::BUSY_HERE, Extra::new())).unwrap();
+    world.at("bob", |agent| agent.hang_up(old, Extra::new())).unwrap();
+    world.settles();
 }
