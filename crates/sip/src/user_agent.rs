@@ -25,6 +25,7 @@ mod outside;
 pub(crate) mod sips;
 mod timer;
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
@@ -139,7 +140,7 @@ impl UserAgent {
 
     /// The settings, to change what shall hold from now on. What is under way keeps its timers.
     pub fn config_mut(&mut self) -> &mut UserAgentConfig {
-        &mut self.core.shared.config
+        self.core.config_mut()
     }
 
     fn pump(&mut self, now: Instant) {
@@ -159,6 +160,7 @@ impl Core {
             registrations: Slab::default(),
             shared: Shared {
                 config,
+                about_us: OnceCell::new(),
                 sip_timers: timers,
                 rng,
                 dialogs: Dialogs::default(),
@@ -183,6 +185,7 @@ impl Core {
 
     /// The settings. Changes hold for what begins later.
     pub fn config_mut(&mut self) -> &mut UserAgentConfig {
+        self.shared.about_us.take();
         &mut self.shared.config
     }
 

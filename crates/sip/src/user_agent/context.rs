@@ -1,5 +1,6 @@
 //! What sessions and subscriptions have at hand: the transaction layer, the dialogs, the timers, the application's queue.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use farspeak_sansio::{Flow, Instant, Rng, TimerTable};
 
 use super::authenticate::may_travel;
+use super::capabilities::AboutUs;
 use super::merged::Ongoing;
 use super::{Event, Extra, Timer, TimerKind, UserAgentConfig, sips};
 use crate::dialog::{DialogKey, Dialogs};
@@ -49,6 +51,8 @@ pub(crate) struct Pending {
 /// Everything of a [`Core`](super::Core) but its usages.
 pub(crate) struct Shared {
     pub config: UserAgentConfig,
+    /// What the settings let us say of ourselves, once it was wanted.
+    pub about_us: OnceCell<AboutUs>,
     /// T1, T2 and T4, as the endpoint has them.
     pub sip_timers: Timers,
     pub rng: Box<dyn Rng + Send>,
@@ -201,8 +205,8 @@ impl Context<'_> {
             builder = builder.header(HeaderName::Server, product);
         }
         if status.is_success() && matches!(method, Method::Invite | Method::Options | Method::Update) {
-            for (name, value) in self.about_us().into_iter().filter(|(name, _)| !extra.has(*name)) {
-                builder = builder.header(name, &value);
+            for (name, value) in self.about_us().iter().filter(|(name, _)| !extra.has(*name)) {
+                builder = builder.header(*name, value);
             }
         }
         let bytes: Arc<[u8]> = extra.onto_response(builder).to_vec().into();
@@ -230,8 +234,8 @@ impl Context<'_> {
             builder = builder.header(HeaderName::UserAgent, product);
         }
         if matches!(method, Method::Invite | Method::Update | Method::Options) {
-            for (name, value) in self.about_us().into_iter().filter(|(name, _)| !extra.has(*name)) {
-                builder = builder.header(name, &value);
+            for (name, value) in self.about_us().iter().filter(|(name, _)| !extra.has(*name)) {
+                builder = builder.header(*name, value);
             }
         }
         builder

@@ -4,6 +4,7 @@ mod disorder;
 mod hostile_events;
 mod hostile_sessions;
 mod model_findings;
+mod passes_untouched;
 mod proxy;
 mod random_changes;
 mod rfc3261_11_options;
