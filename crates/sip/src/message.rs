@@ -70,7 +70,7 @@ enum Start {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Field {
     pub(crate) name: HeaderName,
-    /// The index of the next field of that name; 0, where it cannot stand, if there is none.
+    /// 1 + the index of the next field of that name; 0 if there is none.
     pub(crate) next: u16,
     /// Where the name begins.
     pub(crate) start: u32,
@@ -88,7 +88,7 @@ impl Field {
     }
 }
 
-/// An index into a message's fields for each name, so that none is searched for.
+/// 1 + the index of the first field of each name, 0 if there is none; so that none is searched for.
 #[derive(Clone, PartialEq, Eq)]
 struct FirstFields([u16; HeaderName::ALL.len() + 1]);
 
@@ -96,14 +96,15 @@ impl FirstFields {
     /// How many fields can be told apart.
     const MAX: usize = u16::MAX as usize;
 
-    #[inline]
+    /// The index of the first field of that name.
     fn get(&self, name: HeaderName) -> Option<usize> {
         usize::from(self.0[name as usize]).checked_sub(1)
     }
 
+    /// Says of the field with 1 + its index that it is the first one of that name; returns the same of the one that was.
     #[inline]
-    fn set(&mut self, name: HeaderName, index: usize) {
-        self.0[name as usize] = index as u16 + 1;
+    fn replace(&mut self, name: HeaderName, link: u16) -> u16 {
+        std::mem::replace(&mut self.0[name as usize], link)
     }
 }
 
@@ -207,13 +208,18 @@ impl Message {
 
     #[inline]
     fn first_field(&self, name: HeaderName) -> Option<&Field> {
-        self.first.get(name).map(|index| &self.fields[index])
+        self.linked_field(self.first.0[name as usize])
     }
 
     /// The next one of that name.
     #[inline]
     fn next_field(&self, field: &Field) -> Option<&Field> {
-        (field.next != 0).then(|| &self.fields[usize::from(field.next)])
+        self.linked_field(field.next)
+    }
+
+    #[inline]
+    fn linked_field(&self, link: u16) -> Option<&Field> {
+        self.fields.get(usize::from(link).wrapping_sub(1))
     }
 
     /// The value of the first header field of that name, in any case; for those that [`HeaderName`] does not know.

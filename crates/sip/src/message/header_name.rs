@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::scan;
+
 macro_rules! header_names {
     ($($variant:ident $name:literal $($compact:literal)?;)*) => {
         /// A header field that we know by name. Everything else is [`HeaderName::Other`].
@@ -130,19 +132,21 @@ impl HeaderName {
         Self::parse_bytes(text.as_bytes())
     }
 
-    #[inline(always)]
-    pub(crate) fn parse_bytes(bytes: &[u8]) -> Self {
-        if bytes.is_empty() {
-            return Self::Other;
-        }
-        let key = Key::new(bytes);
-        let Some(entry) = SLOTS[key.slot(FACTOR)].checked_sub(1).map(|index| &ENTRIES[usize::from(index)]) else {
-            return Self::Other;
-        };
+    pub(super) fn parse_bytes(bytes: &[u8]) -> Self {
+        let entry = Entry::of(Key::new(bytes));
         // The key says all about a short name.
         let same =
-            entry.key.equals(key) && (bytes.len() <= 16 || entry.name.as_str().as_bytes().eq_ignore_ascii_case(bytes));
-        if same { entry.name } else { Self::Other }
+            entry.is_some_and(|entry| bytes.len() <= 16 || entry.name.as_str().as_bytes().eq_ignore_ascii_case(bytes));
+        entry.filter(|_| same).map_or(Self::Other, |entry| entry.name)
+    }
+
+    /// The name that begins at `start` and ends before a colon, and where, if it is one that we know and not longer than
+    /// sixteen letters: nearly all are.
+    #[inline(always)]
+    pub(super) fn before_colon(bytes: &[u8], start: usize) -> Option<(Self, usize)> {
+        // Finding the colon reads the words of the key.
+        let (words, length) = scan::words_before_colon(bytes, start)?;
+        Some((Entry::of(Key::of_words(words, length))?.name, start + length))
     }
 }
 
@@ -152,37 +156,37 @@ impl fmt::Display for HeaderName {
     }
 }
 
-/// A name in lower case, up to sixteen letters of it: the first and the last eight, which overlap in most names.
+/// A name in lower case, up to sixteen letters of it.
 #[derive(Clone, Copy)]
 struct Key {
-    first: u64,
-    last: u64,
+    words: [u64; 2],
     length: usize,
 }
 
 impl Key {
-    /// `name` is not empty.
-    #[inline]
     const fn new(name: &[u8]) -> Self {
-        let length = name.len();
-        let (first, last) = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
-        } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-            (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64)
-        } else {
-            (name[0] as u64, u16::from_le_bytes([name[length / 2], name[length - 1]]) as u64)
-        };
-        Self { first: lower(first), last: lower(last), length }
+        let (mut words, mut index) = ([0; 2], 0);
+        while index < name.len() && index < 16 {
+            words[index / 8] |= (name[index] as u64) << (index % 8 * 8);
+            index += 1;
+        }
+        Self::of_words(words, name.len())
+    }
+
+    /// The key of a name whose first sixteen bytes are these, the first one lowest, 0 where there are none.
+    #[inline]
+    const fn of_words(words: [u64; 2], length: usize) -> Self {
+        Self { words: [lower(words[0]), lower(words[1])], length }
     }
 
     #[inline]
     const fn equals(self, other: Self) -> bool {
-        self.first == other.first && self.last == other.last && self.length == other.length
+        self.words[0] == other.words[0] && self.words[1] == other.words[1] && self.length == other.length
     }
 
     #[inline]
     const fn slot(self, factor: u64) -> usize {
-        let mixed = self.first ^ self.last.rotate_left(20) ^ self.length as u64;
+        let mixed = self.words[0] ^ self.words[1].rotate_left(20) ^ self.length as u64;
         (mixed.wrapping_mul(factor) >> (u64::BITS - SLOTS_LOG2)) as usize
     }
 }
@@ -194,15 +198,22 @@ const fn lower(word: u64) -> u64 {
 }
 
 /// A spelling that we know.
+#[derive(Clone, Copy)]
 struct Entry {
     key: Key,
     name: HeaderName,
 }
 
-/// Every name, and every compact one.
-static ENTRIES: [Entry; SPELLINGS] = SPELLED;
+impl Entry {
+    /// The spelling with that key. A name longer than sixteen letters may still differ from it.
+    #[inline(always)]
+    fn of(key: Key) -> Option<&'static Self> {
+        Some(&ENTRIES[usize::from(SLOTS[key.slot(FACTOR)])]).filter(|entry| entry.key.equals(key))
+    }
+}
 
-/// For each slot 1 + the index in [`ENTRIES`], 0 if none has it. Not for tables that a peer can fill: this one is fixed.
+/// For each slot the index in [`ENTRIES`] of the spelling that has it, or of one that is none. Not for tables that a peer
+/// can fill: this one is fixed.
 static SLOTS: [u8; 1 << SLOTS_LOG2] = slots(FACTOR).expect("FACTOR gives each spelling a slot of its own");
 
 /// Enough slots that a factor is found quickly.
@@ -219,31 +230,25 @@ const FACTOR: u64 = {
 
 const fn slots(factor: u64) -> Option<[u8; 1 << SLOTS_LOG2]> {
     let mut slots = [0; 1 << SLOTS_LOG2];
-    let mut index = 0;
-    while index < SPELLINGS {
-        let slot = SPELLED[index].key.slot(factor);
+    let mut index = 1;
+    while index < ENTRIES.len() && ENTRIES[index].key.length != NO_LENGTH {
+        let slot = ENTRIES[index].key.slot(factor);
         if slots[slot] != 0 {
             return None;
         }
-        index += 1;
         slots[slot] = index as u8;
+        index += 1;
     }
     Some(slots)
 }
 
-const SPELLINGS: usize = {
-    let (mut count, mut index) = (HeaderName::ALL.len(), 0);
-    while index < HeaderName::ALL.len() {
-        count += HeaderName::ALL[index].compact().is_some() as usize;
-        index += 1;
-    }
-    count
-};
+/// A length that no name has, not even an empty one.
+const NO_LENGTH: usize = usize::MAX;
 
-const SPELLED: [Entry; SPELLINGS] = {
-    let mut entries =
-        [const { Entry { key: Key { first: 0, last: 0, length: 0 }, name: HeaderName::Other } }; SPELLINGS];
-    let (mut count, mut index) = (0, 0);
+/// From 1 on every name, and every compact one; as many as a byte can tell apart, the rest of no name.
+static ENTRIES: [Entry; 256] = {
+    let mut entries = [Entry { key: Key { words: [0; 2], length: NO_LENGTH }, name: HeaderName::Other }; 256];
+    let (mut count, mut index) = (1, 0);
     while index < HeaderName::ALL.len() {
         let name = HeaderName::ALL[index];
         entries[count] = Entry { key: Key::new(name.as_str().as_bytes()), name };
@@ -278,6 +283,8 @@ mod tests {
         let nearly = ["Fro", "Fron", "Call\rID", "CallMID", "VVia", "Proxy-Authentikation-Info", "t\0", "UseraAgent"];
         for text in ["", "q", "X-Anything", "NewFangledHeader", "\u{e9}"].into_iter().chain(nearly) {
             assert_eq!(HeaderName::parse(text), HeaderName::Other, "{text}");
+            let line = format!("{text}: and sixteen bytes");
+            assert_eq!(HeaderName::before_colon(line.as_bytes(), 0), None, "{text}");
         }
     }
 }

@@ -116,40 +116,18 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
     if start_line > limits.max_line {
         return Err(ParseErrorKind::StartLineTooLong);
     }
-    let mut at = start_line + 2;
-    let mut fields: Vec<Field> = Vec::with_capacity(24);
-    let mut length = None;
-    let (mut first, mut last) = (FirstFields::default(), FirstFields::default());
-    let max_headers = limits.max_headers.min(FirstFields::MAX);
-    let max_field = limits.max_line.saturating_add(2);
-    while let Some(field) = next_field(bytes, at)? {
-        if fields.len() == max_headers {
-            return Err(ParseErrorKind::TooManyHeaders);
+    let (mut fields, end) = find_fields(bytes, start_line + 2, limits)?;
+    let (head, body) = bytes.split_at(end);
+    let mut first = FirstFields::default();
+    let mut link = fields.len() as u16;
+    // From the last one on, so that the next one of the same name is known.
+    for field in fields.iter_mut().rev() {
+        *field = read_field(bytes, field.start as usize, field.end as usize).ok_or(ParseErrorKind::HeaderLine)?;
+        field.next = first.replace(field.name, link);
+        link -= 1;
+        if field.name == HeaderName::ContentLength && content_length(&bytes[field.value()])? != body.len() {
+            return Err(ParseErrorKind::ContentLength);
         }
-        if (field.end - field.start) as usize > max_field {
-            return Err(ParseErrorKind::LineTooLong);
-        }
-        at = field.end as usize;
-        if at + 2 > limits.max_header_bytes {
-            return Err(ParseErrorKind::HeaderTooLarge);
-        }
-        if field.name == HeaderName::ContentLength {
-            let value = content_length(&bytes[field.value()])?;
-            if length.is_some_and(|length| length != value) {
-                return Err(ParseErrorKind::ContentLength);
-            }
-            length = Some(value);
-        }
-        match last.get(field.name) {
-            Some(before) => fields[before].next = fields.len() as u16,
-            None => first.set(field.name, fields.len()),
-        }
-        last.set(field.name, fields.len());
-        fields.push(field);
-    }
-    let (head, body) = bytes.split_at(at + 2);
-    if length.is_some_and(|length| length != body.len()) {
-        return Err(ParseErrorKind::ContentLength);
     }
     let text = std::str::from_utf8(head).map_err(|_| ParseErrorKind::NotUtf8)?;
     let start = read_start_line(&text[..start_line])?;
@@ -158,6 +136,33 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Message, ParseErrorKind> {
     head.push_str(text);
     Ok(Message { head, start, first, fields, body: body.into() })
 }
+
+/// The header fields from `at` on, of which only begin and end are known yet, and where the blank line after them ends.
+#[inline(never)]
+fn find_fields(bytes: &[u8], mut at: usize, limits: &Limits) -> Result<(Vec<Field>, usize), ParseErrorKind> {
+    let mut fields = Vec::with_capacity(24);
+    let max_headers = limits.max_headers.min(FirstFields::MAX);
+    let max_field = limits.max_line.saturating_add(2);
+    while !is_blank(bytes, at) {
+        let end = value_end(bytes, at)?;
+        if fields.len() == max_headers {
+            return Err(ParseErrorKind::TooManyHeaders);
+        }
+        if end - at > max_field {
+            return Err(ParseErrorKind::LineTooLong);
+        }
+        if end + 2 > limits.max_header_bytes {
+            return Err(ParseErrorKind::HeaderTooLarge);
+        }
+        fields.push(Field { start: at as u32, end: end as u32, ..UNREAD });
+        at = end;
+    }
+    Ok((fields, at + 2))
+}
+
+/// A field of which nothing is known yet.
+const UNREAD: Field =
+    Field { name: HeaderName::Other, next: 0, start: 0, name_end: 0, value_start: 0, value_end: 0, end: 0 };
 
 /// `Method SP Request-URI SP SIP-Version` or `SIP-Version SP Status-Code SP Reason-Phrase`; single spaces, RFC 3261 §7.1.
 fn read_start_line(line: &str) -> Result<Start, ParseErrorKind> {
@@ -190,17 +195,20 @@ fn is_sip_name(text: &str) -> bool {
 }
 
 fn is_our_version(text: &str) -> bool {
-    text.eq_ignore_ascii_case("SIP/2.0")
+    lex::same_name(text.as_bytes(), b"SIP/2.0")
 }
 
 /// Where the line at `at` ends: before its CRLF.
 #[inline(always)]
-fn line_end(bytes: &[u8], at: usize) -> Result<usize, ParseErrorKind> {
-    let end = scan::line_break(bytes, at).ok_or(ParseErrorKind::Unfinished)?;
-    match bytes[end..] {
-        [b'\r', b'\n', ..] => Ok(end),
-        [b'\r'] => Err(ParseErrorKind::Unfinished),
-        _ => Err(ParseErrorKind::LineBreak),
+fn line_end(bytes: &[u8], mut at: usize) -> Result<usize, ParseErrorKind> {
+    loop {
+        at = scan::up_to_cr(bytes, at).ok_or(ParseErrorKind::Unfinished)?;
+        match bytes[at..] {
+            [b'\r', b'\n', ..] => return Ok(at),
+            [b'\r'] => return Err(ParseErrorKind::Unfinished),
+            [b'\r' | b'\n', ..] => return Err(ParseErrorKind::LineBreak),
+            _ => at += 1,
+        }
     }
 }
 
@@ -235,31 +243,24 @@ fn folded_end(bytes: &[u8], mut end: usize) -> Result<usize, ParseErrorKind> {
 }
 
 /// The header field at `start` with its folded lines; `None` if the blank line stands there.
-///
-/// Half of what reading a message costs; inlined, since its result would go through memory otherwise.
-#[inline(always)]
 pub(crate) fn next_field(bytes: &[u8], start: usize) -> Result<Option<Field>, ParseErrorKind> {
-    let name_end = scan::colon_or_space(bytes, start).ok_or(ParseErrorKind::Unfinished)?;
-    if name_end == start && is_blank(bytes, start) {
+    if is_blank(bytes, start) {
         return Ok(None);
     }
-    let name = HeaderName::parse_bytes(&bytes[start..name_end]);
-    // The names that we know are tokens.
-    if name == HeaderName::Other && !lex::is_token(&bytes[start..name_end]) {
-        return Err(no_field(bytes, start));
-    }
-    // HCOLON = *( SP / HTAB ) ":" SWS
-    let mut colon = name_end;
-    while let Some(b' ' | b'\t') = bytes.get(colon) {
-        colon += 1;
-    }
-    if bytes.get(colon) != Some(&b':') {
-        return Err(no_field(bytes, start));
-    }
-    let end = value_end(bytes, colon + 1)?;
+    let end = value_end(bytes, start)?;
+    read_field(bytes, start, end).map(Some).ok_or(ParseErrorKind::HeaderLine)
+}
+
+/// The header field that begins at `start` and ends, its CRLF included, at `end`; `None` if it has no name or no colon.
+#[inline(always)]
+fn read_field(bytes: &[u8], start: usize, end: usize) -> Option<Field> {
+    let (name, name_end, colon) = match HeaderName::before_colon(bytes, start) {
+        Some((name, end)) => (name, end, end),
+        None => read_rare_name(bytes, start)?,
+    };
     let line = &bytes[..end - 2];
     let value_start = lex::skip_space(line, colon + 1);
-    Ok(Some(Field {
+    Some(Field {
         name,
         next: 0,
         start: start as u32,
@@ -267,13 +268,20 @@ pub(crate) fn next_field(bytes: &[u8], start: usize) -> Result<Option<Field>, Pa
         value_start: value_start as u32,
         value_end: lex::space_start(line, value_start) as u32,
         end: end as u32,
-    }))
+    })
 }
 
-/// Why the line at `start` is no header field.
-#[cold]
-fn no_field(bytes: &[u8], start: usize) -> ParseErrorKind {
-    field_end(bytes, start).err().unwrap_or(ParseErrorKind::HeaderLine)
+/// A name that is long, has none of ours, or has white space after it; where it ends, and where its colon stands.
+#[inline(never)]
+fn read_rare_name(bytes: &[u8], start: usize) -> Option<(HeaderName, usize, usize)> {
+    let name_end = scan::colon_or_space(bytes, start)?;
+    let name = &bytes[start..name_end];
+    // HCOLON = *( SP / HTAB ) ":" SWS
+    let mut colon = name_end;
+    while let Some(b' ' | b'\t') = bytes.get(colon) {
+        colon += 1;
+    }
+    (bytes.get(colon) == Some(&b':') && lex::is_token(name)).then(|| (HeaderName::parse_bytes(name), name_end, colon))
 }
 
 /// Reads a Content-Length value. What has more digits than a length can have is the largest length.
