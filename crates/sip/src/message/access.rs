@@ -274,9 +274,9 @@ impl<'m> Iterator for Values<'m> {
 
     fn next(&mut self) -> Option<&'m str> {
         let front = self.front()?;
-        let end = lex::element_end(front);
+        let (element, end) = lex::first_element(front);
         self.advance(front, end);
-        Some(lex::trim_before(front, end))
+        Some(element)
     }
 }
 

@@ -79,11 +79,16 @@ fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
 /// Where the host ends that begins at `start`.
 #[inline]
 pub(super) fn host_end(bytes: &[u8], start: usize) -> Option<usize> {
-    match lex::skip_host(bytes, start) {
-        end if end > start => Some(end),
-        _ if bytes.get(start) == Some(&b'[') => Some(scan::byte(b']', bytes, start)? + 1),
-        _ => None,
+    bracket_end(bytes, start, lex::skip_host(bytes, start))
+}
+
+/// The same if it is known where it ends unless it stands in brackets.
+#[inline]
+pub(super) fn bracket_end(bytes: &[u8], start: usize, end: usize) -> Option<usize> {
+    if end > start {
+        return Some(end);
     }
+    if bytes.get(start) == Some(&b'[') { Some(scan::byte(b']', bytes, start)? + 1) } else { None }
 }
 
 /// Whether a host up to its [`host_end`] is a name: only an address ends in a digit or a bracket, as a rule, since a top
@@ -95,26 +100,28 @@ pub(super) fn is_name(host: &str) -> bool {
 
 /// Four numbers from 0 to 255 without leading zeros.
 fn read_v4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut rest = bytes;
-    for (index, octet) in octets.iter_mut().enumerate() {
+    let (mut address, mut at) = (0_u32, 0);
+    for index in 0..4 {
         if index > 0 {
-            rest = rest.strip_prefix(b".")?;
+            if bytes.get(at) != Some(&b'.') {
+                return None;
+            }
+            at += 1;
         }
-        let (mut number, mut length) = (0_u16, 0);
-        while length < 3
-            && let Some(digit @ b'0'..=b'9') = rest.get(length)
-        {
-            number = number * 10 + u16::from(digit - b'0');
-            length += 1;
+        let (mut number, start) = (0_u32, at);
+        while let Some(digit @ b'0'..=b'9') = bytes.get(at) {
+            number = number * 10 + u32::from(digit - b'0');
+            at += 1;
+            if number > 255 {
+                return None;
+            }
         }
-        if length == 0 || (length > 1 && rest[0] == b'0') {
+        if at == start || (at > start + 1 && bytes[start] == b'0') {
             return None;
         }
-        *octet = u8::try_from(number).ok()?;
-        rest = &rest[length..];
+        address = address << 8 | number;
     }
-    rest.is_empty().then_some(Ipv4Addr::from(octets))
+    (at == bytes.len()).then(|| Ipv4Addr::from_bits(address))
 }
 
 /// The port at `start`, and where it ends.

@@ -273,9 +273,9 @@ impl<'a> Iterator for List<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         let text = self.rest?;
-        let end = element_end(text);
+        let (element, end) = first_element(text);
         self.rest = text.get(end + 1..);
-        Some(trim_before(text, end))
+        Some(element)
     }
 }
 
@@ -296,6 +296,21 @@ pub(crate) fn element_end(text: &str) -> usize {
             None => return bytes.len(),
         }
     }
+}
+
+/// The first element of a comma list without the white space at its ends, and where it ends: at its comma or with `text`.
+#[inline]
+pub(crate) fn first_element(text: &str) -> (&str, usize) {
+    let bytes = text.as_bytes();
+    let start = skip_space(bytes, 0);
+    let token_end = skip(TOKEN, bytes, start);
+    let end = skip_space(bytes, token_end);
+    // Most elements are tokens.
+    if matches!(bytes.get(end), None | Some(b',')) {
+        return (&text[start..token_end], end);
+    }
+    let end = element_end(text);
+    (trim_before(text, end), end)
 }
 
 /// `;name=value;name` after the main part of a header field value. Checked once, then read without errors.
@@ -361,7 +376,14 @@ impl<'a> Params<'a> {
     /// The first parameter of that name, in any case: `Some(None)` if it has no value. Quotes are part of the value.
     #[inline]
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
-        if self.text.is_empty() { None } else { self.search(name) }
+        let bytes = self.text.as_bytes();
+        // Nearly always the first one is asked for.
+        let first = bytes.get(1..)?;
+        let end = 1 + name.len();
+        if first.starts_with(name.as_bytes()) && matches!(bytes.get(end), None | Some(b'=' | b';')) {
+            return Some(self.value_at(end));
+        }
+        self.search(name)
     }
 
     fn search(self, name: &str) -> Option<Option<&'a str>> {
@@ -509,7 +531,7 @@ pub(crate) fn same_name(one: &[u8], two: &[u8]) -> bool {
 /// The first index from `at` on whose byte is not of `class`.
 #[inline(always)]
 fn skip(class: u16, bytes: &[u8], mut at: usize) -> usize {
-    let mut rest = bytes.get(at..).unwrap_or(&[]);
+    let Some(mut rest) = bytes.get(at..) else { return at };
     // Eight at a time: nothing needs to be counted between them.
     while let Some((eight, after)) = rest.split_first_chunk::<8>() {
         for (index, byte) in eight.iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::host::{host_end, is_name, read_port};
+use super::host::{bracket_end, is_name, read_port};
 use super::{Host, lex, scan};
 
 /// A URI, read in place.
@@ -75,32 +75,58 @@ impl std::error::Error for UriError {}
 
 impl<'a> Uri<'a> {
     /// Reads a URI without the angle brackets that may surround it.
+    #[inline]
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
         // Nearly all of them.
-        if text.starts_with("sip:") {
-            return Self::parse_sip(text, Scheme::Sip, 4);
-        }
+        if text.starts_with("sip:") { Self::parse_sip(text, false, 4) } else { Self::parse_any(text) }
+    }
+
+    fn parse_any(text: &'a str) -> Result<Self, UriError> {
         let (scheme, rest) = lex::split_once(text, b':').ok_or(UriError::Scheme)?;
         match Scheme::parse(scheme).ok_or(UriError::Scheme)? {
-            scheme @ (Scheme::Sip | Scheme::Sips) => Self::parse_sip(text, scheme, text.len() - rest.len()),
+            scheme @ (Scheme::Sip | Scheme::Sips) => {
+                Self::parse_sip(text, scheme == Scheme::Sips, text.len() - rest.len())
+            }
             Scheme::Tel => Self::parse_tel(text, rest),
             scheme @ Scheme::Other(_) => Self::parse_other(text, scheme, rest),
         }
     }
 
     /// One walk from left to right; only a user part that could be no host is looked at twice.
-    fn parse_sip(text: &'a str, scheme: Scheme<'a>, start: usize) -> Result<Self, UriError> {
+    fn parse_sip(text: &'a str, sips: bool, start: usize) -> Result<Self, UriError> {
         let bytes = text.as_bytes();
-        let plain = lex::skip_host(bytes, start);
-        let (mut user, mut password, mut host_start) = (None, None, start);
-        if plain > start && bytes.get(plain) == Some(&b'@') {
-            user = Some(&text[start..plain]);
-            host_start = plain + 1;
-        } else if let Some(at) = scan::byte(b'@', bytes, plain) {
-            (user, password) = split_user(&text[start..at])?;
-            host_start = at + 1;
+        let (mut user, mut host_start, mut host_end) = (None, start, lex::skip_host(bytes, start));
+        if host_end > start && bytes.get(host_end) == Some(&b'@') {
+            user = Some(&text[start..host_end]);
+            host_start = host_end + 1;
+            host_end = lex::skip_host(bytes, host_start);
         }
-        let host_end = host_end(bytes, host_start).ok_or(UriError::Host)?;
+        match Self::parse_host(text, sips, (user, None), host_start, host_end) {
+            // What stands after a user part has no `@`, so that none was read by mistake.
+            Err(error) if user.is_none() => Self::parse_rare_user(text, sips, start, error),
+            read => read,
+        }
+    }
+
+    /// With a user part that could be no host; `error` without one.
+    #[inline(never)]
+    fn parse_rare_user(text: &'a str, sips: bool, start: usize, error: UriError) -> Result<Self, UriError> {
+        let at = scan::byte(b'@', text.as_bytes(), start).ok_or(error)?;
+        let user = split_user(&text[start..at])?;
+        Self::parse_host(text, sips, user, at + 1, lex::skip_host(text.as_bytes(), at + 1))
+    }
+
+    /// Goes on where the host begins that ends, unless it stands in brackets, at `host_end`.
+    #[inline(always)]
+    fn parse_host(
+        text: &'a str,
+        sips: bool,
+        (user, password): (Option<&'a str>, Option<&'a str>),
+        host_start: usize,
+        host_end: usize,
+    ) -> Result<Self, UriError> {
+        let bytes = text.as_bytes();
+        let host_end = bracket_end(bytes, host_start, host_end).ok_or(UriError::Host)?;
         let (port, port_end) = match bytes.get(host_end) {
             Some(b':') => {
                 let (port, end) = read_port(bytes, host_end + 1).ok_or(UriError::Port)?;
@@ -118,6 +144,7 @@ impl<'a> Uri<'a> {
         if headers.is_some_and(|headers| !lex::is_uri_headers(headers)) {
             return Err(UriError::Headers);
         }
+        let scheme = if sips { Scheme::Sips } else { Scheme::Sip };
         let params = UriParams { text: &text[port_end..params_end] };
         let host = &text[host_start..host_end];
         let with_host = |host| Self { text, scheme, user, password, host, port, params, headers };
@@ -320,7 +347,12 @@ impl<'a> UriParams<'a> {
     /// The parameter of that name, in any case, escaped or not (`%6C%72` is `lr`): `Some(None)` if it has no value.
     #[inline]
     pub fn get(self, name: &str) -> Option<Option<&'a str>> {
-        if self.text.is_empty() { None } else { self.search(name) }
+        // Nearly always the first one is asked for.
+        let first = self.text.as_bytes().get(1..)?;
+        if first.starts_with(name.as_bytes()) && matches!(first.get(name.len()), None | Some(b'=' | b';')) {
+            return Some(self.value_at(1 + name.len()));
+        }
+        self.search(name)
     }
 
     fn search(self, name: &str) -> Option<Option<&'a str>> {
@@ -331,10 +363,7 @@ impl<'a> UriParams<'a> {
             if bytes.get(at + 1..end).is_some_and(|candidate| lex::same_name(candidate, name.as_bytes()))
                 && matches!(bytes.get(end), None | Some(b';' | b'='))
             {
-                return Some(match bytes.get(end) {
-                    Some(b'=') => Some(lex::split_before(&self.text[end + 1..], b';').0),
-                    _ => None,
-                });
+                return Some(self.value_at(end));
             }
             at += 1;
             while at < bytes.len() && bytes[at] != b';' {
@@ -346,6 +375,12 @@ impl<'a> UriParams<'a> {
             return None;
         }
         self.iter().find(|(candidate, _)| same_escaped_without_case(candidate, name)).map(|(_, value)| value)
+    }
+
+    /// The value of the parameter whose name ends at `name_end`.
+    fn value_at(self, name_end: usize) -> Option<&'a str> {
+        let value = self.text[name_end..].strip_prefix('=')?;
+        Some(lex::split_before(value, b';').0)
     }
 
     /// RFC 3261 §19.1.4: those in both must match; these may not be in one alone.
