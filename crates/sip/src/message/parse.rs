@@ -259,7 +259,9 @@ fn read_field(bytes: &[u8], start: usize, end: usize) -> Option<Field> {
         None => read_rare_name(bytes, start)?,
     };
     let line = &bytes[..end - 2];
-    let value_start = lex::skip_space(line, colon + 1);
+    // One space is the rule, and counted without a loop.
+    let space = line.get(colon + 1) == Some(&b' ');
+    let value_start = lex::skip_space(line, colon + 1 + usize::from(space));
     Some(Field {
         name,
         next: 0,
