@@ -3,17 +3,14 @@
 //! It keeps no state of anybody. An answer is never more than 2.5 times as long as its request, IP and UDP headers counted,
 //! and each source prefix gets only so many per second, so that forging requests in somebody's name gains nothing.
 
-mod limit;
-
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Transmit, Transport};
 
 use crate::attribute::{Attribute, AttributeType, ErrorCode, UnknownAttributes};
+use crate::limit::{Limits, RateLimit, longest_answer};
 use crate::{Class, Message, Method, Writer};
-pub use limit::Limits;
-use limit::RateLimit;
 
 /// How a Binding server behaves.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +106,8 @@ impl BindingServer {
             self.counters.limited += 1;
             return None;
         }
-        let room = buffer.len().min(if streamed { usize::MAX } else { most_bytes(request.len(), flow.remote.ip()) });
+        let room =
+            buffer.len().min(if streamed { usize::MAX } else { longest_answer(request.len(), flow.remote.ip()) });
         let mut writer = Writer::respond(&mut buffer[..room], Class::Success, &message);
         let written = match self.success(flow, &message, &mut writer) {
             Ok((from, to)) => {
@@ -237,12 +235,6 @@ fn is_answerable(remote: SocketAddr) -> bool {
         IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
     };
     remote.port() != 0 && !forged
-}
-
-/// How long an answer may be: 2.5 times the request, IP and UDP headers counted on both.
-fn most_bytes(request: usize, remote: IpAddr) -> usize {
-    let headers = if remote.is_ipv4() { 28 } else { 48 };
-    (request + headers) * 5 / 2 - headers
 }
 
 impl Machine for BindingServer {

@@ -1,4 +1,6 @@
-//! How many answers a source prefix gets: a bounded table of the times at which each will have its full share again.
+//! What strangers get at most: so many answers per source prefix, and each no longer than 2.5 times its request.
+//!
+//! Servers (Binding, TURN's challenges) ask before they answer anybody who has not proved to be there. The table is of fixed size.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,9 +30,11 @@ impl Default for Limits {
     }
 }
 
-/// Generic cell rate algorithm (ITU-T I.371): of each prefix, one number.
+/// Counts answers per source prefix by the generic cell rate algorithm (ITU-T I.371): of each prefix, one number.
+///
+/// A prefix that has used its share gets nothing until time has given it some back. One per shard.
 #[derive(Clone, Debug)]
-pub(crate) struct RateLimit {
+pub struct RateLimit {
     limits: Limits,
     interval: Duration,
     tolerance: Duration,
@@ -49,7 +53,8 @@ struct Cell {
 const WAYS: usize = 4;
 
 impl RateLimit {
-    pub(crate) fn new(limits: Limits, seed: u64) -> Self {
+    /// An empty table. `seed` makes it unpredictable which prefixes share a place: random and secret in production.
+    pub fn new(limits: Limits, seed: u64) -> Self {
         let interval = Duration::from_secs(1) / limits.per_second.max(1);
         let cells = limits.prefixes.clamp(WAYS, 1 << 24).next_power_of_two();
         Self {
@@ -62,7 +67,7 @@ impl RateLimit {
     }
 
     /// Whether one more answer may go to this address; counts it if so.
-    pub(crate) fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+    pub fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
         let prefix = self.prefix(source);
         // Not to be foreseen by whoever would like to push a prefix out of the table.
         let hash = SplitMix64::new(prefix ^ self.secret).next_u64();
@@ -99,6 +104,12 @@ impl RateLimit {
             }
         }
     }
+}
+
+/// How many bytes an answer to a stranger's datagram may have: 2.5 times the request, IP and UDP headers counted on both.
+pub fn longest_answer(request: usize, stranger: IpAddr) -> usize {
+    let headers = if stranger.is_ipv4() { 28 } else { 48 };
+    (request + headers) * 5 / 2 - headers
 }
 
 #[cfg(test)]
