@@ -1,5 +1,5 @@
-//! STUN messages, ChannelData and streams: no bytes make them panic, what is read can be written and read again, and every piecing
-//! of a stream gives the same messages.
+//! STUN messages, ChannelData and streams: no bytes make them panic, what is read can be written and read again, and
+//! every piecing of a stream gives the same messages.
 
 use farspeak_stun::channel_data::ChannelData;
 use farspeak_stun::framing::{Framed, StreamFramer};

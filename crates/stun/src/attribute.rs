@@ -1,8 +1,9 @@
 //! Attributes, typed (RFC 8489 §14 and the IANA registry): one table says number, name and form of each.
 //!
 //! [`Message`](crate::Message) has an accessor for each; [`Writer`](crate::Writer) takes an [`Attribute`].
-//! MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT are no values but the message's seals: they are checked by
-//! [`Message::check_integrity`](crate::Message::check_integrity) and written by [`Writer::integrity`](crate::Writer::integrity).
+//! MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT are no values but the message's seals: they are
+//! checked by [`Message::check_integrity`](crate::Message::check_integrity) and written by
+//! [`Writer::integrity`](crate::Writer::integrity).
 
 mod codec;
 mod value;
@@ -146,7 +147,8 @@ attributes! {
     /// What was wrong (RFC 8489 §14.8).
     ErrorCode(ErrorCode<'a>) ERROR_CODE error_code = 0x0009 "ERROR-CODE" error_code;
     /// Which comprehension-required attributes were not understood (RFC 8489 §14.13).
-    UnknownAttributes(UnknownAttributes<'a>) UNKNOWN_ATTRIBUTES unknown_attributes = 0x000a "UNKNOWN-ATTRIBUTES" unknown_attributes;
+    UnknownAttributes(UnknownAttributes<'a>) UNKNOWN_ATTRIBUTES unknown_attributes
+        = 0x000a "UNKNOWN-ATTRIBUTES" unknown_attributes;
     /// Number of a channel (RFC 8656 §18.1); valid ones are 0x4000–0x4fff, which the reader checks.
     ChannelNumber(u16) CHANNEL_NUMBER channel_number = 0x000c "CHANNEL-NUMBER" u16_and_reserve;
     /// Seconds that an allocation lives without refresh (RFC 8656 §18.2).
@@ -162,7 +164,8 @@ attributes! {
     /// The address that the relay lends (RFC 8656 §18.5).
     XorRelayedAddress(SocketAddr) XOR_RELAYED_ADDRESS xor_relayed_address = 0x0016 "XOR-RELAYED-ADDRESS" xor_address;
     /// The family wanted of the relayed address (RFC 8656 §18.6).
-    RequestedAddressFamily(AddressFamily) REQUESTED_ADDRESS_FAMILY requested_address_family = 0x0017 "REQUESTED-ADDRESS-FAMILY" family;
+    RequestedAddressFamily(AddressFamily) REQUESTED_ADDRESS_FAMILY requested_address_family
+        = 0x0017 "REQUESTED-ADDRESS-FAMILY" family;
     /// The relayed port shall be even (RFC 8656 §18.7).
     EvenPort(EvenPort) EVEN_PORT even_port = 0x0018 "EVEN-PORT" even_port;
     /// The protocol between relay and peer, an IP protocol number: 17 UDP, 6 TCP (RFC 8656 §18.8, RFC 6062 §5.2).
@@ -172,7 +175,8 @@ attributes! {
     /// A token of RFC 7635, unread.
     AccessToken(&'a [u8]) ACCESS_TOKEN access_token = 0x001b "ACCESS-TOKEN" bytes;
     /// How the key is made from the password (RFC 8489 §14.12).
-    PasswordAlgorithm(PasswordAlgorithm<'a>) PASSWORD_ALGORITHM password_algorithm = 0x001d "PASSWORD-ALGORITHM" password_algorithm;
+    PasswordAlgorithm(PasswordAlgorithm<'a>) PASSWORD_ALGORITHM password_algorithm
+        = 0x001d "PASSWORD-ALGORITHM" password_algorithm;
     /// SHA-256 of user name and realm, instead of the name (RFC 8489 §14.4).
     Userhash([u8; 32]) USERHASH userhash = 0x001e "USERHASH" array;
     /// The request's source address, XORed so that no NAT finds it (RFC 8489 §14.2).
@@ -190,11 +194,14 @@ attributes! {
     /// A TCP connection between relay and peer (RFC 6062 §6.2.1).
     ConnectionId(u32) CONNECTION_ID connection_id = 0x002a "CONNECTION-ID" u32;
     /// The family wanted of a second relayed address (RFC 8656 §18.11).
-    AdditionalAddressFamily(AddressFamily) ADDITIONAL_ADDRESS_FAMILY additional_address_family = 0x8000 "ADDITIONAL-ADDRESS-FAMILY" family;
+    AdditionalAddressFamily(AddressFamily) ADDITIONAL_ADDRESS_FAMILY additional_address_family
+        = 0x8000 "ADDITIONAL-ADDRESS-FAMILY" family;
     /// Why there is no relayed address of this family (RFC 8656 §18.12).
-    AddressErrorCode(AddressErrorCode<'a>) ADDRESS_ERROR_CODE address_error_code = 0x8001 "ADDRESS-ERROR-CODE" address_error_code;
+    AddressErrorCode(AddressErrorCode<'a>) ADDRESS_ERROR_CODE address_error_code
+        = 0x8001 "ADDRESS-ERROR-CODE" address_error_code;
     /// Which ways of making a key the server knows, best first (RFC 8489 §14.11).
-    PasswordAlgorithms(PasswordAlgorithms<'a>) PASSWORD_ALGORITHMS password_algorithms = 0x8002 "PASSWORD-ALGORITHMS" password_algorithms;
+    PasswordAlgorithms(PasswordAlgorithms<'a>) PASSWORD_ALGORITHMS password_algorithms
+        = 0x8002 "PASSWORD-ALGORITHMS" password_algorithms;
     /// The name in the alternate server's certificate (RFC 8489 §14.16).
     AlternateDomain(&'a str) ALTERNATE_DOMAIN alternate_domain = 0x8003 "ALTERNATE-DOMAIN" domain;
     /// An ICMP error that the relay got from the peer's way (RFC 8656 §18.13).
@@ -204,7 +211,8 @@ attributes! {
     /// Where to go instead (RFC 8489 §14.15).
     AlternateServer(SocketAddr) ALTERNATE_SERVER alternate_server = 0x8023 "ALTERNATE-SERVER" address;
     /// Which transmission this is of how many (RFC 7982 §3).
-    TransmitCounter(TransmitCounter) TRANSACTION_TRANSMIT_COUNTER transmit_counter = 0x8025 "TRANSACTION_TRANSMIT_COUNTER" transmit_counter;
+    TransmitCounter(TransmitCounter) TRANSACTION_TRANSMIT_COUNTER transmit_counter
+        = 0x8025 "TRANSACTION_TRANSMIT_COUNTER" transmit_counter;
     /// Seconds for which a response may be cached (RFC 5780 §9.1, historic).
     CacheTimeout(u32) CACHE_TIMEOUT cache_timeout = 0x8027 "CACHE-TIMEOUT" u32;
     /// The sender is controlled; its tie-breaker (RFC 8445 §16.1).
@@ -218,7 +226,8 @@ attributes! {
     /// ECN counters (RFC 6679 §6.4), unread.
     EcnCheck(u32) ECN_CHECK ecn_check = 0x802d "ECN-CHECK STUN" u32;
     /// The name of an authorization server (RFC 7635 §6.1), unread.
-    ThirdPartyAuthorization(&'a [u8]) THIRD_PARTY_AUTHORIZATION third_party_authorization = 0x802e "THIRD-PARTY-AUTHORIZATION" bytes;
+    ThirdPartyAuthorization(&'a [u8]) THIRD_PARTY_AUTHORIZATION third_party_authorization
+        = 0x802e "THIRD-PARTY-AUTHORIZATION" bytes;
     /// Moves an allocation to another address; empty in the request that asks for one (RFC 8016 §3).
     MobilityTicket(&'a [u8]) MOBILITY_TICKET mobility_ticket = 0x8030 "MOBILITY-TICKET" bytes;
 }

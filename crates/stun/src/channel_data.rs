@@ -31,14 +31,16 @@ impl<'a> ChannelData<'a> {
     }
 }
 
-/// The header of data of this length, to be put before it; behind it, [`padding`] bytes on a stream, none in a datagram.
+/// The header of data of this length, to be put before it; behind it, [`padding`] bytes on a stream, none in a
+/// datagram.
 #[inline]
 pub const fn header(channel: u16, length: u16) -> [u8; HEADER] {
     let (channel, length) = (channel.to_be_bytes(), length.to_be_bytes());
     [channel[0], channel[1], length[0], length[1]]
 }
 
-/// How many bytes follow data of this length on a stream, so that the next message begins aligned (RFC 8656 §12.5): 0–3.
+/// How many bytes follow data of this length on a stream, so that the next message begins aligned (RFC 8656 §12.5):
+/// 0–3.
 #[inline]
 pub const fn padding(length: usize) -> usize {
     length.wrapping_neg() & 3

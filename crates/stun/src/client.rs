@@ -1,7 +1,7 @@
 //! Requests of any method to STUN and TURN servers, RFC 8489 §6 and §9, as a machine.
 //!
-//! The application asks ([`Client::request`]); the machine sends, repeats, answers challenges, checks seals, and reports one
-//! event per request.
+//! The application asks ([`Client::request`]); the machine sends, repeats, answers challenges, checks seals, and
+//! reports one event per request.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,8 +24,8 @@ pub struct ClientConfig {
     pub outstanding: usize,
     /// How often one request may be challenged. Default 4: a first 401, and stale nonces.
     pub challenges: u32,
-    /// Whether FINGERPRINT ends each request, and responses without a right one are dropped. Default false: needed only where
-    /// other protocols share the port (RFC 8489 §7).
+    /// Whether FINGERPRINT ends each request, and responses without a right one are dropped. Default false: needed
+    /// only where other protocols share the port (RFC 8489 §7).
     pub fingerprint: bool,
 }
 
@@ -72,8 +72,8 @@ impl Request {
         Self::new(Method::BINDING, |_| {})
     }
 
-    /// A request of any method. `write` adds its attributes; it is called again for each answer to a challenge, since XORed
-    /// addresses depend on the transaction ID.
+    /// A request of any method. `write` adds its attributes; it is called again for each answer to a challenge, since
+    /// XORed addresses depend on the transaction ID.
     pub fn new(method: Method, write: impl Fn(&mut Writer<'_>) + Send + 'static) -> Self {
         Self { method, write: Box::new(write) }
     }
@@ -86,7 +86,9 @@ pub struct RequestId(u64);
 /// How a request ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// The server has answered, with success or an error. [`Message::parse`] reads `bytes`; seals have been checked.
+    /// The server has answered, with success or an error. [`Message::parse`] reads `bytes`; seals have been checked
+    /// where the request had one. An ALTERNATE-SERVER in an answer without a seal is not to be followed (RFC 8489
+    /// §14.8).
     Response {
         /// Which request.
         request: RequestId,
@@ -118,7 +120,8 @@ pub enum Failure {
     Refused(Hopeless),
     /// The server challenged too often.
     TooManyChallenges,
-    /// The response has comprehension-required attributes that nobody here knows, or lacks ERROR-CODE (RFC 8489 §6.3.3, §6.3.4).
+    /// The response has comprehension-required attributes that nobody here knows, or lacks ERROR-CODE (RFC 8489
+    /// §6.3.3, §6.3.4).
     NotUnderstood,
     /// The answer to the challenge could not be written: texts too long.
     Unwritable(WriteError),
@@ -198,8 +201,8 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client that has asked nothing yet. `rng` makes transaction IDs, which have to be unpredictable: a secure one in
-    /// production.
+    /// A client that has asked nothing yet. `rng` makes transaction IDs, which have to be unpredictable: a secure one
+    /// in production.
     pub fn new(config: ClientConfig, authentication: Authentication, rng: Box<dyn Rng + Send>) -> Self {
         let (pending, transmits, events) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Self { config, authentication, rng, pending, transmits, events, timing: Vec::new(), next: 0 }

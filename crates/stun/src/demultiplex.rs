@@ -9,8 +9,8 @@ pub enum Protocol {
     Zrtp,
     /// 20–63.
     Dtls,
-    /// 64–79: TURN's channels. RFC 9443 gives QUIC's short headers 64–127, too; a client tells them apart by the source:
-    /// only its TURN server sends ChannelData.
+    /// 64–79: TURN's channels. RFC 9443 gives QUIC's short headers 64–127, too; a client tells them apart by the
+    /// source: only its TURN server sends ChannelData.
     TurnChannel,
     /// 80–127 and 192–255.
     Quic,

@@ -54,7 +54,8 @@ impl<T: Copy + PartialEq> Probes<T> {
         Some((own.0, own.1.flow()))
     }
 
-    /// Whether it is a response to one of them. Its source is not looked at: that it comes from elsewhere is what the tests are about.
+    /// Whether it is a response to one of them. Its source is not looked at: that it comes from elsewhere is what the
+    /// tests are about.
     fn answered<'a>(&mut self, received: &Receive<'a>) -> Option<(T, Flow, Reply<'a>)> {
         let message = Message::parse(received.bytes).ok()?;
         let at = self.pending.iter().position(|(_, transaction)| transaction.is_answered_by(&message))?;

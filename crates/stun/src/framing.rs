@@ -24,8 +24,8 @@ pub enum Frame {
 
 /// Measures the message at the beginning of `bytes`; `longest` bounds it, padding excluded.
 ///
-/// Nothing is waited for that could not become a message: a wrong cookie or an impossible length is [`Frame::Lost`] as soon as it can
-/// be seen.
+/// Nothing is waited for that could not become a message: a wrong cookie or an impossible length is [`Frame::Lost`]
+/// as soon as it can be seen.
 pub fn measure(bytes: &[u8], longest: usize) -> Frame {
     let Some(head) = bytes.first_chunk::<4>() else {
         let hopeless = bytes.first().is_some_and(|byte| *byte >= 0x50);
@@ -55,8 +55,8 @@ pub fn measure(bytes: &[u8], longest: usize) -> Frame {
 
 /// A buffer with [`measure`] behind it, for who reads from a stream in pieces.
 ///
-/// It holds at most one message of `longest` bytes and what came with it in the same piece; a stream that gets out of step
-/// stays so.
+/// It holds at most one message of `longest` bytes and what came with it in the same piece; a stream that gets out of
+/// step stays so.
 #[derive(Clone, Debug)]
 pub struct StreamFramer {
     buffer: Vec<u8>,

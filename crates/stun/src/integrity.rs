@@ -76,8 +76,8 @@ impl std::error::Error for NotOpaque {}
 /// Prepares a name, realm or password by the OpaqueString profile (RFC 8265 §4.2).
 ///
 /// Spaces of other scripts become U+0020; control characters and the empty string are refused. Deviation: the text is
-/// taken to be in Unicode normalisation form C already and unassigned code points pass, because the tables for it weigh more than the
-/// rest of this crate; what keyboards and generators of passwords make is in that form.
+/// taken to be in Unicode normalisation form C already and unassigned code points pass, because the tables for it
+/// weigh more than the rest of this crate; what keyboards and generators of passwords make is in that form.
 pub fn opaque_string(text: &str) -> Result<Cow<'_, str>, NotOpaque> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(NotOpaque);
@@ -124,7 +124,8 @@ impl fmt::Display for IntegrityError {
 impl std::error::Error for IntegrityError {}
 
 impl Message<'_> {
-    /// Checks MESSAGE-INTEGRITY-SHA256 if it is there, else MESSAGE-INTEGRITY (RFC 8489 §9.1.3, §9.2.4), in constant time.
+    /// Checks MESSAGE-INTEGRITY-SHA256 if it is there, else MESSAGE-INTEGRITY (RFC 8489 §9.1.3, §9.2.4), in constant
+    /// time.
     pub fn check_integrity(&self, key: &Key) -> Result<Integrity, IntegrityError> {
         if self.integrity_sha256 != 0 {
             self.check_integrity_sha256(key, 32).map(|()| Integrity::Sha256)

@@ -1,14 +1,15 @@
 //! What strangers get at most: so many answers per source prefix, and each no longer than 2.5 times its request.
 //!
-//! Servers (Binding, TURN's challenges) ask before they answer anybody who has not proved to be there. The table is of fixed size.
+//! Servers (Binding, TURN's challenges) ask before they answer anybody who has not proved to be there. The table is
+//! of fixed size.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use farspeak_sansio::{Instant, Rng, SplitMix64};
 
-/// Answers to strangers per source prefix. Enough for everybody behind a carrier's NAT; for the victim of forged requests, a
-/// trickle.
+/// Answers to strangers per source prefix. Enough for everybody behind a carrier's NAT; for the victim of forged
+/// requests, a trickle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Answers per second, in the long run; at least 1. Default 200.
@@ -19,8 +20,8 @@ pub struct Limits {
     pub v4_prefix: u8,
     /// Bits of an IPv6 address that make a prefix, 1–64. Default 56: what one customer usually has.
     pub v6_prefix: u8,
-    /// How many prefixes are remembered, 16 bytes each; rounded up to a power of two. Default 4096. If there are more, those that
-    /// have used least of their share are forgotten first, which gives them a new one.
+    /// How many prefixes are remembered, 16 bytes each; rounded up to a power of two. Default 4096. If there are
+    /// more, those that have used least of their share are forgotten first, which gives them a new one.
     pub prefixes: usize,
 }
 
@@ -106,7 +107,8 @@ impl RateLimit {
     }
 }
 
-/// How many bytes an answer to a stranger's datagram may have: 2.5 times the request, IP and UDP headers counted on both.
+/// How many bytes an answer to a stranger's datagram may have: 2.5 times the request, IP and UDP headers counted on
+/// both.
 pub fn longest_answer(request: usize, stranger: IpAddr) -> usize {
     let headers = if stranger.is_ipv4() { 28 } else { 48 };
     (request + headers) * 5 / 2 - headers

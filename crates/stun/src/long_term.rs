@@ -40,7 +40,8 @@ impl SecurityFeatures {
         self.0 & other.0 == other.0
     }
 
-    /// The features that a nonce announces; `None` if it does not begin with the nonce cookie: a server before RFC 8489.
+    /// The features that a nonce announces; `None` if it does not begin with the nonce cookie: a server before RFC
+    /// 8489.
     pub fn of_nonce(nonce: &str) -> Option<Self> {
         let text = nonce.strip_prefix(COOKIE)?.as_bytes().first_chunk::<4>()?;
         let mut bits = 0;

@@ -1,7 +1,8 @@
 //! A Binding server for strangers, RFC 8489 §12, with NAT behaviour discovery if it has two addresses (RFC 5780 §6).
 //!
-//! It keeps no state of anybody. An answer is never more than 2.5 times as long as its request, IP and UDP headers counted,
-//! and each source prefix gets only so many per second, so that forging requests in somebody's name gains nothing.
+//! It keeps no state of anybody. An answer is never more than 2.5 times as long as its request, IP and UDP headers
+//! counted, and each source prefix gets only so many per second, so that forging requests in somebody's name gains
+//! nothing.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -17,8 +18,8 @@ use crate::{Class, Message, Method, Writer};
 pub struct ServerConfig {
     /// How many answers each source prefix gets.
     pub limits: Limits,
-    /// Value of SOFTWARE in answers. Default none: it makes answers longer and tells attackers what to try (RFC 8489
-    /// §16.1.2).
+    /// Value of SOFTWARE in answers. Default none. Deviation: RFC 8489 §6.3.1.1 would have it, but it makes answers
+    /// longer and tells attackers what to try (§16.1.2).
     pub software: Option<String>,
     /// The pairs of addresses for RFC 5780, one per family. Default none: CHANGE-REQUEST gets a 420 then.
     pub alternates: Vec<Alternate>,
@@ -76,7 +77,8 @@ const LONGEST_ANSWER: usize = 1500;
 const MOST_UNKNOWN: usize = 16;
 
 impl BindingServer {
-    /// A server without history. Pairs of addresses that do not differ in address and port, or are not of one family, are left out.
+    /// A server without history. Pairs of addresses that do not differ in address and port, or are not of one family,
+    /// are left out.
     pub fn new(mut config: ServerConfig) -> Self {
         config.alternates.retain(|pair| {
             let (one, other) = (pair.primary, pair.other);
@@ -93,7 +95,8 @@ impl BindingServer {
 
     /// Answers a request, without allocating.
     ///
-    /// `local` is the address that the request came to: with several, the driver must know it (`IP_PKTINFO`). 1,500 bytes of
+    /// `local` is the address that the request came to: with several, the driver must know it (`IP_PKTINFO`). 1,500
+    /// bytes of
     /// `buffer` are enough. `None`: nothing is sent.
     pub fn answer(&mut self, now: Instant, flow: &Flow, request: &[u8], buffer: &mut [u8]) -> Option<Answer> {
         let message = Message::parse(request).ok().filter(|message| message.is(Class::Request, Method::BINDING));
@@ -168,7 +171,7 @@ impl BindingServer {
             writer.push(Attribute::Software(software));
         }
         if let Some(padding) = padding {
-            // As long as the request's, not as the MTU: nobody gets more than was sent. An MTU is the most it needs.
+            // Deviation: as long as the request's, not as the MTU (RFC 5780 §6.1): nobody gets more than was sent.
             let length = padding.len().min(LONGEST_ANSWER - writer.len() - 12) & !3;
             writer.push(Attribute::Padding(&[0; LONGEST_ANSWER][..length]));
         }

@@ -1,11 +1,14 @@
-//! The short-term credential mechanism at the receiving end, RFC 8489 §9.1.3: what ICE agents do with each other's checks.
+//! The short-term credential mechanism at the receiving end, RFC 8489 §9.1.3: what ICE agents do with each other's
+//! checks.
 //!
-//! The sending end is [`Authentication::ShortTerm`](crate::Authentication::ShortTerm), or a [`Writer`](crate::Writer) and a key.
+//! The sending end is [`Authentication::ShortTerm`](crate::Authentication::ShortTerm), or a [`Writer`](crate::Writer)
+//! and a key.
 
 use crate::long_term::Authenticated;
 use crate::{ErrorCode, Integrity, Key, Message};
 
-/// A request that is not granted. An indication is dropped instead (RFC 8489 §9.1.3). The response to it carries no seal.
+/// A request that is not granted. An indication is dropped instead (RFC 8489 §9.1.3). The response to it carries no
+/// seal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
     /// 400: no message integrity or no user name.

@@ -1,6 +1,7 @@
 //! One request until its response: when to send it again and when to give up, RFC 8489 §6.2.1 and §6.2.2.
 //!
-//! No machine of its own but the clockwork of one: [`Client`](crate::Client), NAT discovery, and whoever embeds it (a TURN client, ICE).
+//! No machine of its own but the clockwork of one: [`Client`](crate::Client), NAT discovery, and whoever embeds it (a
+//! TURN client, ICE).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::{Class, Message, Method, TransactionId};
 /// How often and how long a request is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Schedule {
-    /// Time to the first retransmission; each next one takes twice as long (RTO). Default 500 ms, which RFC 8489 §6.2.1 makes
-    /// the least for the Internet; ICE has its own (RFC 8445 §14.3).
+    /// Time to the first retransmission; each next one takes twice as long (RTO). Default 500 ms, which RFC 8489
+    /// §6.2.1 makes the least for the Internet; ICE has its own (RFC 8445 §14.3).
     pub rto: Duration,
     /// How often the request is sent in all (Rc). Default 7.
     pub rc: u32,
@@ -81,16 +82,16 @@ impl Transaction {
         Step::Send(Transmit { flow: self.flow, bytes: Arc::clone(&self.bytes) })
     }
 
-    /// Whether the message is a response to this request (RFC 8489 §6.3): by transaction ID, method and class. Whether it came over
-    /// the right flow, and by whom it is sealed, is for the caller to see.
+    /// Whether the message is a response to this request (RFC 8489 §6.3): by transaction ID, method and class.
+    /// Whether it came over the right flow, and by whom it is sealed, is for the caller to see.
     pub fn is_answered_by(&self, message: &Message<'_>) -> bool {
         message.transaction_id() == self.id
             && message.method() == self.method
             && matches!(message.class(), Class::Success | Class::Error)
     }
 
-    /// The round-trip time that a response at `now` shows; `None` if the request was sent more than once, since nobody knows
-    /// which one was answered (Karn's algorithm, RFC 8489 §6.2.1).
+    /// The round-trip time that a response at `now` shows; `None` if the request was sent more than once, since
+    /// nobody knows which one was answered (Karn's algorithm, RFC 8489 §6.2.1).
     pub fn round_trip(&self, now: Instant) -> Option<Duration> {
         (self.sent == 1).then(|| now - self.started)
     }

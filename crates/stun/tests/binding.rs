@@ -1,4 +1,5 @@
-//! Our client and our server with each other, over a network that loses, repeats and reorders, and over streams in pieces.
+//! Our client and our server with each other, over a network that loses, repeats and reorders, and over streams in
+//! pieces.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -30,8 +30,8 @@ const LONG_TERM: &[u8] = b"\x00\x01\x00\x60\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\
     \x00\x15\x00\x1cf//499k954d6OL34oL9FSTvy64sA\x00\x14\x00\x0bexample.org\x00\
     \x00\x08\x00\x14\xf6\x70\x24\x65\x6d\xd6\x4a\x3e\x02\xb8\xe0\x71\x2e\x85\xc9\xa2\x8c\xa8\x96\x66";
 
-/// What `write` writes, with the spaces in place of zeros that RFC 5769 pads with; seals put on afterwards would differ,
-/// so they are checked on the vectors themselves.
+/// What `write` writes, with the spaces in place of zeros that RFC 5769 pads with; seals put on afterwards would
+/// differ, so they are checked on the vectors themselves.
 fn written(class: Class, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buffer = [0; 256];
     let mut writer = Writer::new(&mut buffer, class, Method::BINDING, ID);
@@ -108,8 +108,9 @@ fn writes_the_long_term_request_of_2_4_byte_for_byte() {
     assert_eq!(writer.finish().unwrap(), LONG_TERM);
 }
 
-/// RFC 8489 appendix B.1 as printed. Its length field says 0x9c where 0x88 bytes follow, and its tag was made with that length, so no
-/// receiver may take it; its nonce cookie counts §18.1's bits from the wrong end. What is left of it holds.
+/// RFC 8489 appendix B.1 as printed. Its length field says 0x9c where 0x88 bytes follow, and its tag was made with
+/// that length, so no receiver may take it; its nonce cookie counts §18.1's bits from the wrong end. What is left of
+/// it holds.
 #[test]
 fn refuses_the_request_of_rfc8489_b_1_but_agrees_on_its_userhash() {
     const B1: &[u8] = b"\x00\x01\x00\x9c\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\xad\x72\xc0\x29\xda\x41\x2e\

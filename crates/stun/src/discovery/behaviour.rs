@@ -34,7 +34,8 @@ pub enum Dependence {
 pub struct BehaviourReport {
     /// What the server saw; `None`: UDP does not get through at all.
     pub mapped: Option<SocketAddr>,
-    /// Whether the server saw another address than our socket's. `None` also if the socket is bound to no particular address.
+    /// Whether the server saw another address than our socket's. `None` also if the socket is bound to no particular
+    /// address.
     pub translated: Option<bool>,
     /// How outside ports are chosen.
     pub mapping: Option<Dependence>,
@@ -82,8 +83,9 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    /// Begins. Both flows go from sockets of ours to the server's primary address over UDP; they should be bound to ports that
-    /// nobody has used lately (RFC 5780 §4.1). The second one is for the hairpin test; without it, hairpin stays unknown.
+    /// Begins. Both flows go from sockets of ours to the server's primary address over UDP; they should be bound to
+    /// ports that nobody has used lately (RFC 5780 §4.1). The second one is for the hairpin test; without it, hairpin
+    /// stays unknown.
     ///
     /// A test that gets no answer costs the whole `schedule`: [`Self::schedule`] is a shorter one than RFC 8489's.
     pub fn begin(
@@ -115,8 +117,8 @@ impl Behaviour {
         }
     }
 
-    /// Six transmissions within 15.5 s, and 2 s more. If one packet in ten is lost each way, an answer passes for silence once in
-    /// 20,000 tests.
+    /// Six transmissions within 15.5 s, and 2 s more. If one packet in ten is lost each way, an answer passes for
+    /// silence once in 20,000 tests.
     pub fn schedule() -> Schedule {
         Schedule { rc: 6, rm: 4, ..Schedule::default() }
     }
@@ -135,7 +137,8 @@ impl Behaviour {
             && self.filtering_known()
         {
             self.hairpin_begun = true;
-            // The filter of an address- and port-dependent NAT lets Y's packets in only if X has sent to Y's mapped address.
+            // The filter of an address- and port-dependent NAT lets Y's packets in only if X has sent to Y's mapped
+            // address.
             self.probes.send(now, Test::HairpinBack, towards(self.first, back), |_| {});
             self.probes.send(now, Test::Hairpin, towards(second, mapped), |_| {});
         }

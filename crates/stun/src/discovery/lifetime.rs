@@ -1,7 +1,7 @@
 //! How long a mapping lives without traffic, RFC 5780 §4.6, by binary search.
 //!
-//! Socket X makes a mapping and is silent for a time; then socket Y asks the server to answer to X's mapped port. If the
-//! answer comes to X, the mapping was still there.
+//! Socket X makes a mapping and is silent for a time; then socket Y asks the server to answer to X's mapped port. If
+//! the answer comes to X, the mapping was still there.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -123,7 +123,8 @@ impl Lifetime {
         if self.trying >= gone {
             return self.end(Some(self.report()));
         }
-        // "the client must resend a binding request from the original source port before beginning a second test", §4.6.
+        // "the client must resend a binding request from the original source port before beginning a second test",
+        // §4.6.
         self.state = State::Making;
         self.probes.send(now, Test::Make, self.x, |_| {});
     }

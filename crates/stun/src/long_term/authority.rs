@@ -62,8 +62,8 @@ impl Authority {
         Self { realm: realm.to_owned(), nonces, anonymity: false }
     }
 
-    /// Asks clients to send USERHASH instead of USERNAME. Default off: an RFC 5389 client would not notice, but a lookup by hash needs an
-    /// index of hashes.
+    /// Asks clients to send USERHASH instead of USERNAME. Default off: an RFC 5389 client would not notice, but a
+    /// lookup by hash needs an index of hashes.
     #[must_use]
     pub fn with_anonymity(mut self) -> Self {
         self.anonymity = true;
@@ -142,7 +142,8 @@ impl Authority {
 
     /// Writes the whole error response to a request that was refused.
     ///
-    /// With a short realm and no SOFTWARE it is at most 2.5 times the smallest Allocate request, IP and UDP headers counted.
+    /// With a short realm and no SOFTWARE it is at most 2.5 times the smallest Allocate request, IP and UDP headers
+    /// counted.
     pub fn refuse<'b>(
         &self,
         now: Instant,

@@ -41,8 +41,8 @@ pub enum Verdict {
     Retry,
     /// It was a challenge that cannot be answered: the request has failed.
     GiveUp(Hopeless),
-    /// Not to be believed, whoever sent it. Over datagrams the request goes on waiting; over a stream it has failed (RFC 8489
-    /// §9.2.5).
+    /// Not to be believed, whoever sent it. Over datagrams the request goes on waiting; over a stream it has failed
+    /// (RFC 8489 §9.2.5).
     Distrust,
     /// As if it had never come.
     Ignore,
@@ -112,7 +112,8 @@ impl Credentials {
                 Err(reason) => Verdict::GiveUp(reason),
             },
             _ if bid_down => Verdict::Ignore,
-            // What was sent open is answered open. After that, an open 400 may be anybody's.
+            // What was sent open is answered open; after that, an open 400 may be anybody's. Deviation: RFC 8489
+            // §9.2.5 has the first request's ignored, too, and nobody would ever see it.
             _ if !request.has_integrity() => Verdict::Accept,
             400 if !response.has_integrity() => Verdict::Ignore,
             _ if self.is_genuine(response) => Verdict::Accept,
@@ -120,8 +121,8 @@ impl Credentials {
         }
     }
 
-    /// Whether the message integrity of a response is right, and of the kind that this side uses (a weaker one would be a bid
-    /// down).
+    /// Whether the message integrity of a response is right, and of the kind that this side uses (a weaker one would
+    /// be a bid down).
     fn is_genuine(&self, response: &Message<'_>) -> bool {
         let Some(challenge) = &self.challenge else { return false };
         match response.check_integrity(&challenge.key) {

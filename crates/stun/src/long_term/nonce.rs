@@ -16,7 +16,8 @@ const LENGTH: usize = 13 + 24;
 /// Makes and checks nonces without remembering them.
 ///
 /// A nonce is good for the source address and port it was made for alone (RFC 8489 §9.2.4: never the same one for two
-/// of them), and for a time. All shards of a node share the key and the clock's origin; a restart makes all nonces stale.
+/// of them), and for a time. All shards of a node share the key and the clock's origin; a restart makes all nonces
+/// stale.
 #[derive(Clone)]
 pub struct Nonces {
     mac: Hmac<Sha256>,
