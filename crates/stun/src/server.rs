@@ -112,7 +112,7 @@ impl BindingServer {
         let room =
             buffer.len().min(if streamed { usize::MAX } else { longest_answer(request.len(), flow.remote.ip()) });
         let mut writer = Writer::respond(&mut buffer[..room], Class::Success, &message);
-        let written = match self.success(flow, &message, &mut writer) {
+        let written = match self.success(flow, &message, room, &mut writer) {
             Ok((from, to)) => {
                 if message.has_fingerprint() {
                     writer.fingerprint();
@@ -139,6 +139,7 @@ impl BindingServer {
         &self,
         flow: &Flow,
         message: &Message<'_>,
+        room: usize,
         writer: &mut Writer<'_>,
     ) -> Result<(SocketAddr, SocketAddr), Refusal> {
         let pair = self.pair_of(flow);
@@ -167,7 +168,9 @@ impl BindingServer {
                 .push(Attribute::ResponseOrigin(from))
                 .push(Attribute::OtherAddress(SocketAddr::new(other_ip, other_port)));
         }
-        if let Some(software) = &self.config.software {
+        // Only where it fits, a FINGERPRINT behind it.
+        let software = self.config.software.as_deref();
+        if let Some(software) = software.filter(|name| writer.len() + name.len().next_multiple_of(4) + 12 <= room) {
             writer.push(Attribute::Software(software));
         }
         if let Some(padding) = padding {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use farspeak_sansio::{Flow, Instant, Machine, SplitMix64, Transport};
 use farspeak_sim::{Dependence as Kind, Link, Nat, Network, PortAssignment};
 use farspeak_stun::discovery::{Behaviour, BehaviourReport, Dependence, Lifetime, LifetimeConfig, LifetimeReport};
-use farspeak_stun::{Alternate, BindingServer, ServerConfig};
+use farspeak_stun::{Alternate, Attribute, BindingServer, Class, Message, ServerConfig, Writer};
 
 const KINDS: [Kind; 3] = [Kind::EndpointIndependent, Kind::AddressDependent, Kind::AddressAndPortDependent];
 
@@ -120,7 +120,7 @@ fn without_a_translator_nothing_is_translated_or_filtered() {
     let report = behaviour(1, None, 0.0, true);
     assert_eq!((report.translated, report.mapped), (Some(false), Some(addr("10.0.0.2:4000"))));
     assert_eq!(report.mapping, Some(Dependence::EndpointIndependent));
-    assert_eq!(report.filtering, Some(Dependence::EndpointIndependent));
+    assert_eq!((report.filtering, report.hairpin), (Some(Dependence::EndpointIndependent), None));
 }
 
 #[test]
@@ -128,6 +128,36 @@ fn a_server_with_one_address_tells_only_the_mapped_address() {
     let report = behaviour(1, Some(Nat::home_router()), 0.0, false);
     assert_eq!(report.mapped.map(|mapped| mapped.port()), Some(4000));
     assert_eq!((report.other, report.mapping, report.filtering), (None, None, None));
+}
+
+/// A server that promises another address in OTHER-ADDRESS and answers from the first all the same.
+#[test]
+fn a_server_that_ignores_change_request_leaves_filtering_unknown() {
+    let mut net = Network::new(1);
+    let flow = Flow::unbound(Transport::Udp, addr("10.0.0.2:4000"), addr("192.0.2.1:3478"));
+    let rng = Box::new(SplitMix64::new(1));
+    let machine = Behaviour::begin(Instant::ZERO, flow, None, Behaviour::schedule(), rng);
+    let client = net.host("client", ["10.0.0.2"], machine);
+    let liar = net.host("liar", ["192.0.2.1", "198.51.100.2"], server(true));
+    net.bind(client, Transport::Udp, 4000);
+    for port in [3478, 3479] {
+        net.bind(liar, Transport::Udp, port);
+    }
+    net.intercept(liar, move |bytes| {
+        let request = Message::parse(bytes).ok().filter(|request| request.change_request() != Ok(None))?;
+        let mut buffer = [0; 128];
+        let mut writer = Writer::respond(&mut buffer, Class::Success, &request);
+        writer.push(Attribute::XorMappedAddress(flow.local));
+        let back = Flow::unbound(Transport::Udp, flow.remote, flow.local);
+        Some((back, writer.finish().unwrap().to_vec()))
+    });
+    let found = Rc::new(RefCell::new(None));
+    let keep = Rc::clone(&found);
+    net.on_event(client, move |_, _, report: BehaviourReport| *keep.borrow_mut() = Some(report));
+    net.at(client, |_, _| ());
+    net.run_for(Duration::from_secs(120));
+    let report = found.take().unwrap();
+    assert_eq!((report.filtering, report.mapping), (None, Some(Dependence::EndpointIndependent)));
 }
 
 #[test]

@@ -266,3 +266,16 @@ fn the_smallest_request_is_answered_in_full_over_both_families() {
         }
     }
 }
+
+#[test]
+fn software_is_told_only_where_it_fits() {
+    let software = Some("farspeak".repeat(8));
+    let mut server = BindingServer::new(ServerConfig { software, ..ServerConfig::default() });
+    let small = ask(&mut server, at("192.0.2.1:3478"), &request(|_| ())).unwrap().0;
+    assert_eq!(Message::parse(&small).unwrap().software(), Ok(None));
+    let large = request(|writer| {
+        writer.push(Attribute::Software(&"x".repeat(100)));
+    });
+    let large = ask(&mut server, at("192.0.2.1:3478"), &large).unwrap().0;
+    assert_eq!(Message::parse(&large).unwrap().software().unwrap().map(str::len), Some(64));
+}

@@ -157,8 +157,9 @@ impl Behaviour {
         }
     }
 
+    /// Whether no test of the filter is under way, so that packets to the other address spoil none.
     fn filtering_known(&self) -> bool {
-        self.report.other.is_none() || self.both == Some(true) || self.both.is_some() && self.port.is_some()
+        !self.probes.pending.iter().any(|(test, _)| matches!(test, Test::ChangeBoth | Test::ChangePort))
     }
 
     fn conclude(&mut self) {
@@ -175,9 +176,11 @@ impl Behaviour {
             (Some(_), Some(_), Some(_)) => Some(Dependence::AddressAndPortDependent),
             _ => None,
         };
-        if self.hairpin_begun && self.report.hairpin.is_none() {
-            self.report.hairpin = Some(false);
-        }
+        self.report.hairpin = match (self.hairpin_begun, self.report.translated) {
+            (true, None | Some(true)) => Some(self.report.hairpin == Some(true)),
+            // Nobody translates: there is nothing to turn a packet round.
+            _ => None,
+        };
         self.events.push_back(self.report);
     }
 
@@ -217,13 +220,13 @@ impl Behaviour {
             Test::Connect => self.connected(now, flow, reply),
             Test::ConnectSecond => self.second_mapped = mapped,
             Test::ChangeBoth => {
-                // It only counts if it came from where it was asked to come from.
-                self.both = Some(self.report.other == Some(reply.flow.remote));
+                // A server that answers from elsewhere than it was asked to has shown nothing.
+                self.both = (self.report.other == Some(reply.flow.remote)).then_some(true);
                 if self.both == Some(true) {
                     self.probes.forget(Test::ChangePort);
                 }
             }
-            Test::ChangePort => self.port = Some(reply.flow.remote.port() != self.first.remote.port()),
+            Test::ChangePort => self.port = (reply.flow.remote.port() != self.first.remote.port()).then_some(true),
             Test::OtherAddress => self.at_other_address = mapped,
             Test::OtherBoth => self.at_other_both = mapped,
             Test::Hairpin | Test::HairpinBack => {}
