@@ -153,7 +153,8 @@ impl Dialog {
                 remote_tag: request.from_tag().unwrap_or_default().into(),
                 local_tag: Arc::clone(&local_tag),
             },
-            local: format!("{to};tag={local_tag}").into(),
+            // Some phones end a value with a semicolon of no use; two would not be well formed.
+            local: format!("{};tag={local_tag}", to.trim_end_matches([';', ' ', '\t'])).into(),
             remote: from.into(),
             contact,
             remote_target: request.from().map_err(malformed)?.uri_text.into(),

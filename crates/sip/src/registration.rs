@@ -193,6 +193,11 @@ impl Registration {
         self.bindings.iter().position(|binding| binding.request() == Some(tx))
     }
 
+    /// Whether a challenge to a request of it is not worth answering: it would bind what is being taken back.
+    pub fn gave_up(&self, tx: ClientTx) -> bool {
+        self.leaving && self.bindings.iter().any(|binding| binding.is_binding_by(tx))
+    }
+
     pub fn response(&mut self, cx: &mut Context<'_>, tx: ClientTx, flow: Flow, response: &Arc<Message>) {
         if let Some(index) = self.binding_of(tx) {
             self.answered(cx, index, flow, response);

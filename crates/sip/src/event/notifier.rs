@@ -270,6 +270,10 @@ impl Notifier {
         Owner::Subscription(self.id)
     }
 
+    pub fn is_terminated(&self) -> bool {
+        self.state == State::Terminated
+    }
+
     pub fn is_over(&self) -> bool {
         self.state == State::Terminated && self.in_flight.is_none()
     }

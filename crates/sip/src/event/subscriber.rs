@@ -213,6 +213,10 @@ impl Subscriber {
         [Some(self.dialog), self.half].into_iter().flatten().collect()
     }
 
+    pub fn is_terminated(&self) -> bool {
+        self.state == State::Terminated
+    }
+
     pub fn is_over(&self) -> bool {
         self.state == State::Terminated && self.request.is_none()
     }

@@ -124,6 +124,14 @@ impl Subscription {
         }
     }
 
+    /// Whether a challenge to a request of it is not worth answering.
+    pub fn gave_up(&self) -> bool {
+        match self {
+            Self::Subscriber(subscriber) => subscriber.is_terminated(),
+            Self::Notifier(notifier) => notifier.is_terminated(),
+        }
+    }
+
     fn is_over(&self) -> bool {
         match self {
             Self::Subscriber(subscriber) => subscriber.is_over(),

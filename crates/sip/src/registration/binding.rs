@@ -94,6 +94,11 @@ impl Binding {
         }
     }
 
+    /// Whether that is a REGISTER of it that does not take it back.
+    pub fn is_binding_by(&self, of: ClientTx) -> bool {
+        matches!(self.state, State::Trying { tx, last: false, .. } if tx == of)
+    }
+
     /// Whether no response is awaited.
     pub fn is_idle(&self) -> bool {
         self.request().is_none()

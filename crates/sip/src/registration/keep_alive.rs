@@ -27,6 +27,9 @@ impl Default for KeepAlive {
 }
 
 /// Double CRLF: the ping of RFC 5626 §3.5.1.
+///
+/// Deviation: also for datagrams, where RFC 5626 §4.4.2 wants STUN. It keeps the mapping of a NAT, and every server drops it;
+/// that a mapping has changed is noticed with the next REGISTER.
 pub(super) const PING: &[u8] = b"\r\n\r\n";
 
 impl KeepAlive {

@@ -12,6 +12,7 @@ use super::{Agent, Context, Owner, Pending};
 use crate::dialog::DialogKey;
 use crate::digest::{Answerer, GiveUp, Login};
 use crate::endpoint::ClientTx;
+use crate::event::Subscription;
 use crate::message::{HeaderName, Message, Method, StatusCode};
 use crate::session::{Done, LegId, VerbError};
 
@@ -57,7 +58,11 @@ impl Agent<'_> {
             matches!(response.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED));
         let given_up = match pending.owner {
             Owner::Session(id) => self.core.sessions.get(id.0).is_none_or(|session| session.gave_up(pending.first)),
-            _ => false,
+            Owner::Subscription(id) => self.core.subscriptions.get(id.0).is_none_or(Subscription::gave_up),
+            Owner::Registration(id) => {
+                self.core.registrations.get(id.0).is_none_or(|registration| registration.gave_up(pending.first))
+            }
+            Owner::Outside => false,
         };
         if !challenged || given_up {
             return false;

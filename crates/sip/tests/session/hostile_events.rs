@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use farspeak_sip::digest::Login;
 use farspeak_sip::event::{Subscribe, SubscriptionEvent, SubscriptionId};
 use farspeak_sip::header;
 use farspeak_sip::message::{HeaderName, Limits, Message, Method, ResponseBuilder, StatusCode};
@@ -143,4 +144,18 @@ fn requested(world: &mut World) -> (SubscriptionId, SubscriptionEvent) {
         Event::Subscription { subscription, event } => (subscription, event),
         _ => unreachable!("hears gave another event"),
     }
+}
+
+#[test]
+fn a_subscription_given_up_does_not_answer_the_challenge() {
+    let mut world = World::new(Conditions::udp());
+    world.at("alice", |agent| agent.add_account(vec![Login::password("alice", "secret")]));
+    let id = subscribe(&mut world, "presence", 600);
+    world.at("alice", |agent| agent.unsubscribe(id)).unwrap();
+    let (asked, _) = requested(&mut world);
+    let challenge = r#"Digest realm="biloxi", nonce="84a4cc6f", qop="auth", algorithm=SHA-256"#;
+    let challenge = Extra::new().header(HeaderName::WwwAuthenticate, challenge);
+    world.at("bob", |agent| agent.refuse_subscription(asked, StatusCode::UNAUTHORIZED, challenge)).unwrap();
+    world.settles();
+    assert_eq!(world.net.count("alice -> bob  SUBSCRIBE"), 1);
 }

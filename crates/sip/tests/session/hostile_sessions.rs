@@ -6,7 +6,7 @@ use farspeak_sip::header::ReferTo;
 use farspeak_sip::message::{HeaderName, Method, StatusCode};
 use farspeak_sip::user_agent::{Event, Extra};
 
-use crate::world::{ANSWER, Conditions, OFFER, World, everywhere, sdp};
+use crate::world::{ANSWER, Conditions, OFFER, World, everywhere, header, sdp};
 
 #[test]
 fn an_offer_in_a_prack_that_the_refusal_of_its_invite_has_crossed_leaves_nothing() {
@@ -86,5 +86,21 @@ fn a_request_that_comes_by_two_ways_is_answered_once() {
     world.at("bob", |agent| agent.accept(called, sdp(ANSWER))).unwrap();
     world.hears("alice", "Accepted");
     world.hang_up("alice", caller);
+    world.settles();
+}
+
+#[test]
+fn a_to_that_ends_in_a_semicolon_becomes_a_from_that_is_well_formed() {
+    let mut world = World::new(Conditions::udp());
+    let invite = "INVITE sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKodd\r\n\
+                  Max-Forwards: 70\r\nFrom: <sip:odd@192.0.2.1>;tag=1\r\nTo: <sip:bob@192.0.2.2>;\r\nCall-ID: odd\r\n\
+                  CSeq: 1 INVITE\r\nContact: <sip:odd@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";
+    world.send("alice", "bob", invite.as_bytes());
+    let called = world.is_called("bob");
+    world.at("bob", |agent| agent.accept(called, sdp(OFFER))).unwrap();
+    world.hears("bob", "Ended"); // no ACK
+    let bye = world.net.expect("bob -> alice  BYE");
+    let from = header(&bye.bytes, HeaderName::From);
+    assert!(from.starts_with("<sip:bob@192.0.2.2>;tag="), "{from}");
     world.settles();
 }
