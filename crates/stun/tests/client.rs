@@ -163,6 +163,26 @@ fn refuses_short_term_responses_that_are_forged() {
     }
 }
 
+#[test]
+fn on_a_shared_port_only_messages_with_a_right_fingerprint_count() {
+    let config = ClientConfig { fingerprint: true, ..ClientConfig::default() };
+    let mut client = Client::new(config, Authentication::None, Box::new(SplitMix64::new(1)));
+    client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+    let request = sent(&mut client);
+    assert!(Message::parse(&request).unwrap().check_fingerprint());
+    receive(&mut client, Instant::ZERO, udp(), &respond(&request, Class::Success, |_| ()));
+    assert_eq!(client.poll_event(), None);
+    let mut answer = respond(&request, Class::Success, |writer| {
+        writer.fingerprint();
+    });
+    *answer.last_mut().unwrap() ^= 1;
+    receive(&mut client, Instant::ZERO, udp(), &answer);
+    assert_eq!(client.poll_event(), None);
+    *answer.last_mut().unwrap() ^= 1;
+    receive(&mut client, Instant::ZERO, udp(), &answer);
+    assert!(is_response(&mut client));
+}
+
 // ----- long-term: our client against our authority -----
 
 fn authority() -> Authority {
