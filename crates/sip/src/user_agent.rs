@@ -44,6 +44,7 @@ pub use event::{Event, Failure, HowEnded};
 use merged::Ongoing;
 pub use message::{Body, Extra};
 pub use outside::RequestId;
+pub use sips::SipsPolicy;
 pub(crate) use timer::{Timer, TimerKind};
 
 /// A user agent with a transaction layer of its own.

@@ -15,6 +15,7 @@ use crate::endpoint::ServerTx;
 use crate::header::{self, ReferSub, ReferTo, SubscriptionReason, SubscriptionState};
 use crate::message::{HeaderName, Message, Method, StatusCode};
 use crate::session::{Done, LegId, VerbError};
+use crate::user_agent::sips::secured;
 use crate::user_agent::{Agent, Body, Extra, Owner};
 
 /// How long the receiver of a REFER keeps its subscription, in seconds: as long as a call may ring, and then some
@@ -49,6 +50,7 @@ impl Agent<'_> {
         subscribe: bool,
         extra: Extra,
     ) -> Result<SubscriptionId, VerbError> {
+        let opening = secured(opening)?;
         let (subscriptions, mut cx) = self.split_subscriptions();
         let owner = Owner::Subscription(SubscriptionId(subscriptions.next_key()));
         let (call_id, tag, seq) = (cx.call_id(), cx.tag(), cx.first_seq());

@@ -24,6 +24,7 @@ use crate::endpoint::{ClientTx, ServerTx};
 use crate::header::{self, ReferSub, SubscriptionState, SubscriptionStatus};
 use crate::message::{HeaderName, Message, Method, StatusCode};
 use crate::session::{Done, VerbError};
+use crate::user_agent::sips::secured;
 use crate::user_agent::{Agent, Context, Extra, Failure, Owner, Pending, Timer, TimerKind};
 
 /// A subscription to make.
@@ -80,13 +81,14 @@ pub(crate) struct Subscriber {
 impl Agent<'_> {
     /// Subscribes (RFC 6665 §4.1.2).
     pub fn subscribe(&mut self, subscribe: Subscribe) -> Result<SubscriptionId, VerbError> {
+        let opening = secured(subscribe.opening)?;
         let (subscriptions, mut cx) = self.split_subscriptions();
         if subscriptions.len() >= cx.shared.config.max_subscriptions {
             return Err(VerbError::TooMany);
         }
         let id = SubscriptionId(subscriptions.next_key());
         let (call_id, tag, seq) = (cx.call_id(), cx.tag(), cx.first_seq());
-        let half = Dialog::open(subscribe.opening, call_id, tag, seq);
+        let half = Dialog::open(opening, call_id, tag, seq);
         let half = cx.shared.dialogs.insert(half, Owner::Subscription(id));
         let mut subscriber = Subscriber {
             expires: subscribe.expires,

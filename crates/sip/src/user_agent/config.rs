@@ -8,6 +8,7 @@ use std::time::Duration;
 use farspeak_sansio::{Flow, FlowId, Transport};
 
 use super::capabilities::{EXTENSIONS, METHODS};
+use super::sips::SipsPolicy;
 use crate::header::{Allow, OptionTags};
 use crate::message::{Host, Method, Scheme, Uri};
 use crate::registration::{Backoff, KeepAlive};
@@ -75,6 +76,8 @@ pub struct UserAgentConfig {
     /// within a session, OPTIONS included, which all become [`Event::Within`](super::Event::Within). A 2xx may lack the
     /// answer that it owes, if the far end's does. Default no.
     pub relays: bool,
+    /// Whether requests outside dialogs may, must or must not come to a `sips` URI. Default: they may.
+    pub sips: SipsPolicy,
     /// Finds the flow for requests inside a dialog. Default [`FlowAlong`].
     pub next_hop: Box<dyn NextHop + Send>,
 }
@@ -106,6 +109,7 @@ impl Default for UserAgentConfig {
             offers_in_prack: false,
             public_name: None,
             relays: false,
+            sips: SipsPolicy::default(),
             next_hop: Box::new(FlowAlong),
         }
     }

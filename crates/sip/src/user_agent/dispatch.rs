@@ -71,6 +71,11 @@ impl Agent<'_> {
             self.split().1.respond(tx, StatusCode::BAD_EXTENSION, None, &extra);
             return;
         }
+        if let Some(warning) = self.core.shared.config.sips.refuses(&request, &flow) {
+            let extra = Extra::new().header(HeaderName::Warning, warning.to_string());
+            self.split().1.respond(tx, StatusCode::TEMPORARILY_UNAVAILABLE, None, &extra);
+            return;
+        }
         match method {
             Method::Invite => self.incoming_invite(tx, flow, request),
             Method::Subscribe => self.incoming_subscribe(tx, flow, request),

@@ -9,8 +9,34 @@ use std::sync::Arc;
 use farspeak_sansio::{Flow, Transport};
 
 use crate::dialog::Opening;
+use crate::header::Warning;
 use crate::message::{Contacts, HeaderName, Message, NameAddr, Scheme, Uri};
 use crate::session::VerbError;
+
+/// Which requests a user agent takes, by the scheme of the Request-URI (RFC 5630 §5.1.2). Others get a 480.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum SipsPolicy {
+    /// Both: `sips` where the caller asks for it.
+    #[default]
+    BestEffort,
+    /// `sips` alone, for who promises that nobody listens. Warning 381.
+    Always,
+    /// No `sips`, where the last hop cannot keep its promise. Warning 380.
+    Never,
+}
+
+impl SipsPolicy {
+    /// The Warning of the 480 that a request outside any dialog gets, if it does.
+    pub(super) fn refuses(self, request: &Message, flow: &Flow) -> Option<Warning> {
+        let sips = request.uri().is_ok_and(|uri| uri.scheme == Scheme::Sips);
+        let (code, text) = match (self, sips) {
+            (Self::Always, false) => (381, "SIPS Required"),
+            (Self::Never, true) => (380, "SIPS Not Allowed"),
+            _ => return None,
+        };
+        Some(Warning { code, agent: flow.local.to_string(), text: text.to_owned() })
+    }
+}
 
 /// Whether a request may open a dialog so (RFC 5630 §5.1.1): `sip` Routes become `sips` ones.
 pub(crate) fn secured(mut opening: Opening) -> Result<Opening, VerbError> {

@@ -4,7 +4,7 @@ use farspeak_sansio::Transport;
 use farspeak_sip::dialog::Opening;
 use farspeak_sip::message::{HeaderName, StatusCode};
 use farspeak_sip::session::{Invite, VerbError};
-use farspeak_sip::user_agent::{Event, Extra, HowEnded};
+use farspeak_sip::user_agent::{Event, Extra, HowEnded, SipsPolicy};
 
 use crate::world::{ANSWER, Conditions, OFFER, World, header, sdp};
 
@@ -63,6 +63,21 @@ fn never_leaves_unencrypted() {
         let message = sips(&world);
         let sent = world.at("alice", |agent| agent.send(farspeak_sip::message::Method::Message, message, Extra::new()));
         assert_eq!(sent.unwrap_err(), VerbError::NotSecure);
+        world.settles();
+    }
+}
+
+#[test]
+fn who_takes_sips_only_or_not_at_all_says_so() {
+    // §5.1.2: 480 with Warning 381 or 380
+    for (policy, by_sips, code) in [(SipsPolicy::Always, false, "381 "), (SipsPolicy::Never, true, "380 ")] {
+        let mut world = World::new(tls());
+        world.configure("bob", |config| config.sips = policy);
+        let opening = if by_sips { sips(&world) } else { world.opening("alice", "bob") };
+        call(&mut world, opening).unwrap();
+        let refusal = world.net.expect("bob -> alice  480 INVITE");
+        assert!(header(&refusal.bytes, HeaderName::Warning).starts_with(code), "{}", world.net);
+        assert!(world.heard("bob").is_empty());
         world.settles();
     }
 }
