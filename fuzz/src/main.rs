@@ -16,9 +16,9 @@ mod node;
 mod offer_answer;
 mod packages;
 mod sdp;
+mod session;
 mod stun_message;
 mod stun_server;
-mod session;
 mod transaction;
 mod uri;
 
