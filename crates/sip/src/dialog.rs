@@ -5,7 +5,7 @@
 //!   UAS: INVITE ──> dialog, with the tag that we choose                                         (§12.1.1)
 //! ```
 //!
-//! A [`Dialog`] builds the requests that run inside it and judges those that arrive ([`Dialog::receive`]). It knows
+//! A [`Dialog`] builds the requests that run inside it and judges those that arrive. It knows
 //! nothing of sessions or subscriptions: those are *usages* of a dialog (RFC 5057), several may share one, and it ends
 //! with the last of them.
 
@@ -74,7 +74,7 @@ pub struct Dialog {
 /// Why a request has no place in a dialog.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum DialogError {
+pub(crate) enum DialogError {
     /// Its CSeq is not above the last one's: 500 (RFC 3261 §12.2.2).
     OutOfOrder,
     /// From, To, Call-ID, CSeq or Contact is missing or malformed: 400.
@@ -94,7 +94,7 @@ impl DialogError {
 impl Dialog {
     /// A half dialog for a request of ours (RFC 3261 §8.1.1): tags, Call-ID and the CSeq before the first come from the
     /// caller's randomness.
-    pub fn open(opening: Opening, call_id: Arc<str>, local_tag: Arc<str>, seq: u32) -> Self {
+    pub(crate) fn open(opening: Opening, call_id: Arc<str>, local_tag: Arc<str>, seq: u32) -> Self {
         let local = format!("{};tag={local_tag}", opening.from).into();
         Self {
             id: DialogId { call_id, local_tag, remote_tag: Arc::from("") },
@@ -114,7 +114,7 @@ impl Dialog {
 
     /// The dialog that a response to the half dialog's request opens (RFC 3261 §12.1.2): Record-Route reversed, the
     /// target from Contact. The flow stays: it led to the first hop.
-    pub fn fork(&self, response: &Message) -> Result<Self, DialogError> {
+    pub(crate) fn fork(&self, response: &Message) -> Result<Self, DialogError> {
         let mut dialog = self.clone();
         let remote = response.header(HeaderName::To).ok_or(DialogError::Malformed)?;
         dialog.id.remote_tag = response.to_tag().unwrap_or_default().into();
@@ -125,7 +125,7 @@ impl Dialog {
     }
 
     /// The dialog that a NOTIFY opens from the half dialog of a SUBSCRIBE or REFER (RFC 6665 §4.4.1).
-    pub fn fork_by_request(&self, request: &Message) -> Result<Self, DialogError> {
+    pub(crate) fn fork_by_request(&self, request: &Message) -> Result<Self, DialogError> {
         let mut dialog = self.clone();
         let remote = request.header(HeaderName::From).ok_or(DialogError::Malformed)?;
         dialog.id.remote_tag = request.from_tag().ok_or(DialogError::Malformed)?.into();
@@ -137,7 +137,7 @@ impl Dialog {
     }
 
     /// The dialog that a request opens here (RFC 3261 §12.1.1). `contact` is our Contact value.
-    pub fn accept(
+    pub(crate) fn accept(
         request: &Message,
         local_tag: Arc<str>,
         contact: Arc<str>,
@@ -177,7 +177,7 @@ impl Dialog {
     }
 
     /// Whether no response has told the peer's tag yet.
-    pub fn is_half(&self) -> bool {
+    pub(crate) fn is_half(&self) -> bool {
         self.id.remote_tag.is_empty()
     }
 
@@ -187,7 +187,7 @@ impl Dialog {
     }
 
     /// A 2xx has confirmed it. Its Record-Route replaces an early one's (RFC 3261 §13.2.2.4).
-    pub fn confirm(&mut self, response: Option<&Message>) -> Result<(), DialogError> {
+    pub(crate) fn confirm(&mut self, response: Option<&Message>) -> Result<(), DialogError> {
         if let Some(response) = response
             && !self.confirmed
         {
@@ -226,7 +226,7 @@ impl Dialog {
     }
 
     /// Sets our Contact value, for the next target refresh to tell the peer.
-    pub fn set_contact(&mut self, contact: Arc<str>) {
+    pub(crate) fn set_contact(&mut self, contact: Arc<str>) {
         self.contact = contact;
     }
 
@@ -292,7 +292,7 @@ impl Dialog {
 
     /// Takes a request of the peer's: its CSeq must be above the last one (RFC 3261 §12.2.2). ACK and CANCEL have the
     /// CSeq of their INVITE and do not come here. The flow it came over is the way back if it is a connection.
-    pub fn receive(&mut self, request: &Message, flow: Flow) -> Result<(), DialogError> {
+    pub(crate) fn receive(&mut self, request: &Message, flow: Flow) -> Result<(), DialogError> {
         let seq = request.cseq().map_err(|_| DialogError::Malformed)?.number;
         if self.remote_seq.is_some_and(|last| seq <= last) {
             return Err(DialogError::OutOfOrder);
@@ -305,7 +305,7 @@ impl Dialog {
     }
 
     /// Takes the peer's Contact from a target refresh request or its 2xx (RFC 3261 §12.2, RFC 6141 §4).
-    pub fn refresh_target(&mut self, message: &Message) {
+    pub(crate) fn refresh_target(&mut self, message: &Message) {
         if let Ok(Contacts::List(mut contacts)) = message.contacts()
             && let Some(Ok(contact)) = contacts.next()
         {
