@@ -44,6 +44,9 @@ enum Due {
     State(SubscriptionId),
 }
 
+/// Who somebody may turn out to be.
+const IDENTITIES: [&str; 2] = ["<sip:carol@example.org>", "\"Reception\" <sip:desk@example.org>"];
+
 /// Most sessions and subscriptions of an end at once: few enough to meet often.
 const MOST: usize = 3;
 
@@ -146,6 +149,7 @@ impl App {
             Verb::Acknowledge => agent.acknowledge(session, self.body(how)),
             Verb::Prack => agent.prack(session, self.body(how)),
             Verb::CancelModify => agent.cancel_modify(session),
+            Verb::SetIdentity => agent.set_identity(session, IDENTITIES[(how % 2) as usize], self.body(how / 2)),
             Verb::Refer if self.subscriptions.len() < MOST => {
                 let to = ReferTo::parse("<sip:carol@example.org>").expect("it is one");
                 let id = agent.refer(session, &to, !how.is_multiple_of(3), Extra::new())?;
@@ -317,6 +321,7 @@ fn session_of(event: &Event) -> Option<SessionId> {
         | Event::OfferWanted { leg, .. }
         | Event::Answer { leg, .. }
         | Event::Refreshed { leg, .. }
+        | Event::PeerChanged { leg, .. }
         | Event::Modified { leg, .. }
         | Event::ModifyFailed { leg, .. }
         | Event::Withdrawn { leg }

@@ -62,6 +62,7 @@ pub enum Verb {
     Acknowledge,
     Prack,
     CancelModify,
+    SetIdentity,
     Refer,
     Info,
     Subscribe,
@@ -74,7 +75,7 @@ pub enum Verb {
 }
 
 /// How often each verb is chosen.
-pub const WEIGHTS: [(Verb, u64); 20] = [
+pub const WEIGHTS: [(Verb, u64); 21] = [
     (Verb::Due, 30),
     (Verb::Invite, 7),
     (Verb::Ring, 5),
@@ -90,6 +91,7 @@ pub const WEIGHTS: [(Verb, u64); 20] = [
     (Verb::Acknowledge, 1),
     (Verb::Prack, 2),
     (Verb::CancelModify, 2),
+    (Verb::SetIdentity, 1),
     (Verb::Refer, 2),
     (Verb::Info, 2),
     (Verb::Subscribe, 1),

@@ -55,6 +55,7 @@ impl World {
             config.event_packages = vec!["presence".into()];
             config.info_packages = vec!["model".into()];
             config.offers_in_prack = plan.seed.is_multiple_of(3);
+            config.session_interval = [None, Some(90), Some(300), Some(1800)][(plan.seed / 8 % 4) as usize];
             UserAgent::new(config, EndpointConfig::default(), Box::new(SplitMix64::new(plan.seed ^ seed)))
         };
         Self {
