@@ -166,11 +166,9 @@ impl OptionTags {
 
     /// Adds one by name; false, and nothing is added, if it is no token.
     pub fn insert_name(&mut self, tag: &str) -> bool {
-        if !lex::is_token(tag.as_bytes()) {
-            return false;
-        }
         match OptionTag::parse(tag) {
             Some(tag) => self.insert(tag),
+            None if !lex::is_token(tag.as_bytes()) => return false,
             None if self.contains_name(tag) => {}
             None => self.others.push(tag.to_owned()),
         }

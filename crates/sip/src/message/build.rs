@@ -1,6 +1,6 @@
 //! New messages: responses to a request (RFC 3261 §8.2.6) and requests of our own.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{Display, Write as _};
 
 use super::edit::{push_clean, push_uri};
 use super::{HeaderName, Message, Method, StatusCode};
@@ -37,25 +37,25 @@ impl<'m> ResponseBuilder<'m> {
 
     /// One more header field, below the copied ones, in the order of the calls.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        self.lines.push(name.as_str(), value);
+        self.lines.push(name, value);
         self
     }
 
     /// One more header field, whose value is written in place.
     pub fn header_of(mut self, name: HeaderName, value: impl Display) -> Self {
-        self.lines.push_display(name.as_str(), value);
+        self.lines.push_display(name, value);
         self
     }
 
     /// One more header field, for names that [`HeaderName`] does not know.
     pub fn header_named(mut self, name: &str, value: &str) -> Self {
-        self.lines.push(name, value);
+        self.lines.push_named(name, value);
         self
     }
 
     /// A body and its Content-Type. Without one there is `Content-Length: 0`.
     pub fn body(mut self, content_type: &str, body: &'m [u8]) -> Self {
-        self.lines.push(HeaderName::ContentType.as_str(), content_type);
+        self.lines.push(HeaderName::ContentType, content_type);
         self.body = body;
         self
     }
@@ -121,19 +121,19 @@ impl<'b> RequestBuilder<'b> {
 
     /// One more header field, in the order of the calls.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        self.lines.push(name.as_str(), value);
+        self.lines.push(name, value);
         self
     }
 
     /// One more header field, whose value is written in place.
     pub fn header_of(mut self, name: HeaderName, value: impl Display) -> Self {
-        self.lines.push_display(name.as_str(), value);
+        self.lines.push_display(name, value);
         self
     }
 
     /// One more header field, for names that [`HeaderName`] does not know.
     pub fn header_named(mut self, name: &str, value: &str) -> Self {
-        self.lines.push(name, value);
+        self.lines.push_named(name, value);
         self
     }
 
@@ -147,7 +147,7 @@ impl<'b> RequestBuilder<'b> {
 
     /// A body and its Content-Type. Without one there is `Content-Length: 0`.
     pub fn body(mut self, content_type: &str, body: &'b [u8]) -> Self {
-        self.lines.push(HeaderName::ContentType.as_str(), content_type);
+        self.lines.push(HeaderName::ContentType, content_type);
         self.body = body;
         self
     }
@@ -176,29 +176,30 @@ const ROOM: usize = 1024;
 struct Lines(String);
 
 impl Lines {
-    fn push(&mut self, name: &str, value: &str) {
-        self.0.reserve(name.len() + value.len() + 4);
+    fn push(&mut self, name: HeaderName, value: &str) {
+        self.0.push_str(name.as_str());
+        self.0.push_str(": ");
+        push_clean(&mut self.0, value);
+        self.0.push_str("\r\n");
+    }
+
+    fn push_named(&mut self, name: &str, value: &str) {
         push_clean(&mut self.0, name);
         self.0.push_str(": ");
         push_clean(&mut self.0, value);
         self.0.push_str("\r\n");
     }
 
-    fn push_display(&mut self, name: &str, value: impl Display) {
-        push_clean(&mut self.0, name);
+    fn push_display(&mut self, name: HeaderName, value: impl Display) {
+        self.0.push_str(name.as_str());
         self.0.push_str(": ");
-        let _infallible = write!(Clean(&mut self.0), "{value}");
+        let start = self.0.len();
+        let _infallible = write!(self.0, "{value}");
+        if memchr::memchr2(b'\r', b'\n', &self.0.as_bytes()[start..]).is_some() {
+            let value = self.0.split_off(start);
+            push_clean(&mut self.0, &value);
+        }
         self.0.push_str("\r\n");
-    }
-}
-
-/// Takes no line breaks.
-struct Clean<'s>(&'s mut String);
-
-impl fmt::Write for Clean<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        push_clean(self.0, text);
-        Ok(())
     }
 }
 
@@ -246,6 +247,21 @@ mod tests {
             Retry-After: 5\r\n\
             Content-Length: 0\r\n\r\n";
         assert_eq!(String::from_utf8(response).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_value_breaks_a_line() {
+        let request = RequestBuilder::new(Method::Options, "sip:bob@b")
+            .header(HeaderName::Subject, "a\r\nEvil: 1")
+            .header_of(HeaderName::Subject, "b\nEvil: 2")
+            .header_named("X-Odd\r\nEvil", "c\rEvil: 3")
+            .into_vec();
+        let expected = "OPTIONS sip:bob@b SIP/2.0\r\n\
+            Subject: a  Evil: 1\r\n\
+            Subject: b Evil: 2\r\n\
+            X-Odd  Evil: c Evil: 3\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(String::from_utf8(request).unwrap(), expected);
     }
 
     #[test]
