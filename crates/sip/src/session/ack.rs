@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::description::is_described;
 use super::leg::SentAck;
-use super::offer::{Carrier, Exchange};
+use super::offer::{Carrier, Exchange, Role};
 use super::{Done, HowEnded, LegId, LegState, Session, VerbError};
 use crate::dialog::DialogKey;
 use crate::message::Message;
@@ -45,12 +45,14 @@ impl Session {
         let Some(index) = self.leg_of(dialog) else { return };
         let Ok(seq) = request.cseq().map(|cseq| cseq.number) else { return };
         let leg = &mut self.legs[index];
-        let Some(hang_up) = leg.awaiting(|waiting| waiting.seq == seq).map(|waiting| waiting.hang_up) else { return };
+        let Some(waiting) = leg.awaiting(|waiting| waiting.seq == seq) else { return };
+        let (hang_up, answers) = (waiting.hang_up, waiting.offers);
         match &leg.state {
             LegState::AwaitingAck(waiting) if waiting.seq == seq => leg.state = LegState::Confirmed,
             _ => leg.invite = None,
         }
-        let role = leg.offers.ack_received(is_described(request));
+        // The ACK to an earlier 2xx may be late: it has nothing to do with an offer in a later one.
+        let role = if answers { leg.offers.ack_received(is_described(request)) } else { Role::Absent };
         self.tell_role(cx, index, role, request);
         cx.emit(Event::Confirmed { leg: LegId::new(self.id, index), ack: Arc::clone(request) });
         if hang_up {

@@ -166,8 +166,17 @@ impl Session {
         let seq = request.cseq().map_or(0, |cseq| cseq.number);
         let interval = cx.shared.sip_timers.t1;
         let timer = cx.arm(self.owner(), TimerKind::Retransmit2xx, interval);
-        let elapsed = Duration::ZERO;
-        let waiting = AwaitingAck { tx, response, seq, interval, elapsed, timer, hang_up: false, superseded: false };
+        let waiting = AwaitingAck {
+            tx,
+            response,
+            seq,
+            interval,
+            elapsed: Duration::ZERO,
+            timer,
+            offers: role == Role::Offer,
+            hang_up: false,
+            superseded: false,
+        };
         let is_first = self.pending_invite().is_ok_and(|(first, _)| first == tx);
         let leg = &mut self.legs[index];
         leg.reliable.stop();

@@ -83,6 +83,8 @@ pub(super) struct AwaitingAck {
     /// How long it has been sent.
     pub elapsed: Duration,
     pub timer: u64,
+    /// Whether it carries an offer, which its ACK answers.
+    pub offers: bool,
     /// Whether a BYE goes out as soon as the ACK has come (RFC 3261 §15).
     pub hang_up: bool,
     /// Whether the peer has sent another INVITE since: it knows of this 2xx, whatever became of its ACK (RFC 6141 §5.4).

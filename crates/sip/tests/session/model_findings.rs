@@ -129,3 +129,25 @@ fn a_call_that_was_given_up_is_not_changed_any_more() {
     assert_eq!(world.at("alice", |agent| agent.update(caller, sdp(OFFER))), Err(VerbError::WrongState));
     world.settles();
 }
+
+#[test]
+fn a_late_ack_does_not_take_the_offer_of_a_later_2xx_off() {
+    // RFC 5407 §3.1.4: the re-INVITE overtakes the ACK, and its 2xx carries an offer by then.
+    let mut world = World::new(Conditions::udp());
+    let caller = world.call("alice", "bob");
+    let called = world.is_called("bob");
+    world.at("bob", |agent| agent.accept(called, sdp(ANSWER))).unwrap();
+    world.net.set_links(Link::default().loss(1.0)); // what leaves from now on: the ACK
+    world.hears("alice", "Accepted");
+    world.net.set_links(Link::default());
+    world.at("alice", |agent| agent.reinvite(caller, Extra::new())).unwrap();
+    world.hears("bob", "OfferWanted");
+    world.at("bob", |agent| agent.accept_offer(called, sdp(OFFER))).unwrap();
+    world.hears("bob", "Confirmed");
+    assert_eq!(world.at("bob", |agent| agent.update(called, sdp(OFFER))), Err(VerbError::WrongState));
+    world.hears("alice", "Offer");
+    world.at("alice", |agent| agent.accept_offer(caller, sdp(ANSWER))).unwrap();
+    world.hears("bob", "Answer");
+    world.hang_up("alice", caller);
+    world.settles();
+}
