@@ -139,7 +139,7 @@ impl B2bua {
     /// How many calls are joined, and how much else is held.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let core = self.core.counts();
-        let tables = self.sides.len() + self.calls.len() + self.relayed.len() + self.refers.len();
+        let tables = self.sides.len() + self.calls.len() + self.relayed.len() + self.refers.len() + self.dialogs.len();
         let held = core.sessions + core.subscriptions + core.dialogs + core.transactions;
         (self.joins.len(), held + tables + self.endpoint.counts().transactions())
     }

@@ -37,6 +37,11 @@ impl Dialogs {
         }
     }
 
+    /// How many dialogs are known.
+    pub(super) fn len(&self) -> usize {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The same dialog as the far end of its call knows it. One that is named so already, or is none of ours, stays.
     fn map(&self, replaces: Replaces) -> Replaces {
         // The tags are named from the side of who receives it: here from ours.

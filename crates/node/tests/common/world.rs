@@ -542,7 +542,7 @@ pub fn shard(shared: &Arc<Shared>, seed: u64, id: u8) -> Shard {
     Shard::new(ShardConfig { id, shared: Arc::clone(shared), rng, endpoint: EndpointConfig::default() })
 }
 
-fn decide(node: &mut Node, context: &mut Context, (at, event): (usize, Event), store: &RefCell<Rows>) {
+pub fn decide(node: &mut Node, context: &mut Context, (at, event): (usize, Event), store: &RefCell<Rows>) {
     let now = node.own(context.now());
     match event {
         Event::Commit { ticket, changes } => {
@@ -585,7 +585,7 @@ pub struct Node {
 }
 
 impl Node {
-    fn new(shared: &Arc<Shared>, seed: u64, shards: usize, origin: Instant) -> Self {
+    pub fn new(shared: &Arc<Shared>, seed: u64, shards: usize, origin: Instant) -> Self {
         let shards = (0..shards as u8).map(|id| shard(shared, seed, id)).collect();
         Self { shards, handed_over: 0, told: 0, origin }
     }
