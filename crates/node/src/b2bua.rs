@@ -164,6 +164,7 @@ impl B2bua {
             Event::Incoming { session, request, .. } => self.incoming(now, domain, session, &request),
             Event::Progress { leg, response } => self.progress(now, leg, &response),
             Event::Accepted { leg, response, answer_owed } => self.accepted(now, leg, &response, answer_owed),
+            Event::Confirmed { leg, .. } => self.confirmed(now, leg),
             Event::Failed { session, failure } => self.failed(now, session, &failure),
             Event::Offer { leg, message } => self.offered(now, leg, &message),
             Event::OfferWanted { leg, request } => self.change(now, leg, &request),

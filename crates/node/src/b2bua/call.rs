@@ -82,6 +82,8 @@ impl B2bua {
             called: Half::new(out),
             call_id,
             dialogs: Vec::new(),
+            promised: None,
+            differs: None,
             accepted: false,
             change: None,
             owed: None,
@@ -119,6 +121,12 @@ impl B2bua {
         self.remember_dialogs(key);
         let mut agent = self.at(now);
         if reliable && agent.ring_reliably(other, status, extra.clone()).is_ok() {
+            if !accepted
+                && let Some((_, _, join)) = self.join_of(leg.session)
+                && let Some(body) = extra.get_body()
+            {
+                join.promised.get_or_insert_with(|| (leg, body.clone()));
+            }
             return;
         }
         // Where an offer cannot go, the news still can.
@@ -142,6 +150,13 @@ impl B2bua {
             extra = extra.body(body.clone());
         }
         half.answers.clear();
+        if let (Some((promised, told)), Some(body)) = (join.promised.take(), extra.get_body())
+            && promised != leg
+            && told != *body
+            && !answer_owed
+        {
+            join.differs = Some(body.clone());
+        }
         let caller = join.caller.session;
         if answer_owed {
             join.owed = Some(leg);
@@ -153,6 +168,14 @@ impl B2bua {
         // An answer without a description, or a caller that has just gone.
         let _ = self.at(now).reject(caller, StatusCode::BAD_GATEWAY, Extra::new());
         let _ = self.at(now).hang_up(leg.session, Extra::new());
+    }
+
+    /// The caller's ACK is here. If one phone has promised the caller something and another one has answered, the caller
+    /// is asked to agree with that one now; what it says to it goes there as an offer of its own.
+    pub(super) fn confirmed(&mut self, now: Instant, leg: LegId) {
+        let Some((_, side, join)) = self.join_of(leg.session) else { return };
+        let (Some(body), Side::Caller) = (join.differs.take(), side) else { return };
+        let _ = self.at(now).reinvite(leg, Extra::new().body(body));
     }
 
     /// The call was refused, redirected, or nobody answered.

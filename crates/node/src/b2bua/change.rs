@@ -69,7 +69,9 @@ impl B2bua {
     /// The other side has agreed.
     pub(super) fn modified(&mut self, now: Instant, leg: LegId, response: &Message) {
         let Some((_, side, join)) = self.join_of(leg.session) else { return };
-        let Some(change) = join.change.take_if(|change| change.from == side.other()) else { return };
+        let Some(change) = join.change.take_if(|change| change.from == side.other()) else {
+            return self.agreed(now, leg, response);
+        };
         let mut extra = headers::of_response(response);
         let half = join.half_mut(side);
         if extra.get_body().is_none()
@@ -82,6 +84,15 @@ impl B2bua {
         if agent.accept_offer(change.leg, extra).is_err() {
             let _ = agent.reject_offer(change.leg, StatusCode::BAD_GATEWAY, Extra::new());
         }
+    }
+
+    /// The caller agrees with who has answered ([`Self::confirmed`]): its description goes there, unless it is the one that
+    /// the INVITE had.
+    fn agreed(&mut self, now: Instant, leg: LegId, response: &Message) {
+        let Some((_, side, join)) = self.join_of(leg.session) else { return };
+        let other = join.half(side.other()).leg();
+        let Some(body) = headers::body_of(response).filter(|body| *body.bytes != *join.request.body()) else { return };
+        let _ = self.at(now).reinvite(other, Extra::new().body(body));
     }
 
     /// The other side has refused: the session is as it was.

@@ -44,6 +44,10 @@ pub(super) struct Join {
     pub(super) call_id: Arc<str>,
     /// What the dialogs of both legs are known by, once both stand.
     pub(super) dialogs: Vec<DialogId>,
+    /// What the caller has taken as the answer in a reliable response, and whose it is.
+    pub(super) promised: Option<(LegId, Body)>,
+    /// The description of who has answered in fact, for the caller to agree with once its ACK is here.
+    pub(super) differs: Option<Body>,
     /// The call by whose leg B this one came back to us.
     pub(super) parent: Option<u64>,
 }

@@ -174,7 +174,8 @@ section! {
 
 section! {
     /// Which calls are joined by a back-to-back user agent instead of passed on by the proxy: each side sees this node
-    /// alone in addresses, routes and names of the call's signalling. Sound still goes from phone to phone.
+    /// alone in addresses, routes and names of the call's signalling. Sound still goes from phone to phone. A joined
+    /// call cannot be changed any more after a restart of the node; one that was passed on can.
     "calls" CallsSection {
         /// `never`, `strangers`: those of callers who are not users here, or `always`.
         join: JoinCalls = JoinCalls::Never,

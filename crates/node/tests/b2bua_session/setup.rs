@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use farspeak_sansio::Transport;
 use farspeak_sip::message::{HeaderName, StatusCode};
 use farspeak_sip::user_agent::{Event, Extra, Failure, HowEnded};
 
-use crate::world::{ANSWER, OFFER, body_of, everywhere, sdp};
+use crate::world::{ANSWER, Conditions, OFFER, World, body_of, everywhere, sdp};
 
 #[test]
 fn reliable_responses_are_acknowledged_on_each_leg() {
@@ -104,4 +105,31 @@ fn a_refusal_arrives_with_what_it_says() {
         assert_eq!(response.header(HeaderName::Warning), Some("370 b \"bandwidth\""));
         assert_eq!(response.header(HeaderName::RetryAfter), Some("17"));
     });
+}
+
+#[test]
+fn a_caller_agrees_with_the_phone_that_answers_not_the_one_that_promised() {
+    const DESK: &[u8] = b"v=0\r\no=- 9 1 IN IP4 192.0.2.22\r\ns=-\r\nt=0 0\r\nm=audio 9000 RTP/AVP 0\r\n";
+    const NEWER: &[u8] = b"v=0\r\no=- 1 2 IN IP4 192.0.2.20\r\ns=-\r\nt=0 0\r\nm=audio 4002 RTP/AVP 0\r\n";
+    for shards in 1..=3 {
+        let conditions = Conditions { transport: Transport::Udp, loss: 0.0, seed: 1, shards };
+        let mut world = World::with(conditions, &["alice", "bob", "desk"]);
+        let caller = world.call("alice", "bob");
+        let (promising, _) = world.is_called("bob");
+        let (answering, _) = world.is_called("desk");
+        world.at("bob", |agent| agent.ring_reliably(promising, StatusCode::SESSION_PROGRESS, sdp(ANSWER))).unwrap();
+        assert_eq!(body_of(&world.hears("alice", "Answer")), ANSWER);
+        world.net.run_for(Duration::from_secs(2));
+        world.at("desk", |agent| agent.accept(answering, sdp(DESK))).unwrap();
+        world.hears("alice", "Accepted");
+        let offer = world.hears("alice", "Offer");
+        assert_eq!(body_of(&offer), DESK);
+        world.at("alice", |agent| agent.accept_offer(caller, sdp(NEWER))).unwrap();
+        let offer = world.hears("desk", "Offer");
+        assert_eq!(body_of(&offer), NEWER);
+        world.at("desk", |agent| agent.accept_offer(answering, sdp(DESK))).unwrap();
+        world.net.run_for(Duration::from_secs(2));
+        world.hang_up("alice", caller, "desk");
+        world.settles();
+    }
 }

@@ -61,8 +61,18 @@ pub struct World {
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 
+/// Whose phone one is: `desk` is Bob's second one.
+fn user_of(name: &str) -> &str {
+    if name == "desk" { "bob" } else { name }
+}
+
 impl World {
     pub fn new(conditions: Conditions) -> Self {
+        Self::with(conditions, &NAMES)
+    }
+
+    /// The same with these phones.
+    pub fn with(conditions: Conditions, names: &[&'static str]) -> Self {
         let Conditions { transport, loss, seed, shards } = conditions;
         let mut net = Network::new(seed).label(label).patience(Duration::from_secs(200));
         net.set_links(Link::default().loss(loss));
@@ -75,17 +85,20 @@ impl World {
         net.on_event(node, move |node, context, event| decide(node, context, event, &rows));
         net.residue_of(node, |node| node.shards.iter().find_map(residue));
         let mut people = BTreeMap::new();
-        for (index, name) in NAMES.into_iter().enumerate() {
-            let secret = secret_of(name);
-            let mut user = User::new(name, DOMAIN, &secret);
-            user.open_to_strangers = true;
-            shared.users.insert(user);
+        for (index, name) in names.iter().copied().enumerate() {
+            let user_name = user_of(name);
+            let secret = secret_of(user_name);
+            if shared.users.get(user_name).is_none() {
+                let mut user = User::new(user_name, DOMAIN, &secret);
+                user.open_to_strangers = true;
+                shared.users.insert(user);
+            }
             let mut config = UserAgentConfig::default();
             config.keep_alive.pong = None; // the simulator answers no CRLF
             config.session_interval = None;
             let rng = Box::new(SplitMix64::new(seed * 100 + index as u64));
             let mut agent = UserAgent::new(config, EndpointConfig::default(), rng);
-            agent.at(Instant::ZERO).add_account(vec![Login::password(name, secret.reveal())]);
+            agent.at(Instant::ZERO).add_account(vec![Login::password(user_name, secret.reveal())]);
             let address = format!("192.0.2.{}", 20 + index);
             let host = net.host(name, [address.as_str()], agent);
             let local = format!("{address}:5060").parse().unwrap();
@@ -105,8 +118,8 @@ impl World {
             });
             let register = Register {
                 registrar: format!("sip:{DOMAIN}").into(),
-                aor: format!("<sip:{name}@{DOMAIN}>").into(),
-                user: name.into(),
+                aor: format!("<sip:{user_name}@{DOMAIN}>").into(),
+                user: user_name.into(),
                 instance: None,
                 contact_params: "".into(),
                 route_set: Vec::new(),
@@ -118,7 +131,7 @@ impl World {
             people.insert(name, Person { host, flow, heard, seen: 0, registration });
         }
         let mut world = Self { net, conditions, people };
-        for name in NAMES {
+        for name in names {
             world.hears(name, "Registration");
         }
         world
@@ -249,7 +262,8 @@ impl World {
     /// Nobody is registered, and nothing is left anywhere.
     #[track_caller]
     pub fn settles(&mut self) {
-        for name in NAMES {
+        let names: Vec<&str> = self.people.keys().copied().collect();
+        for name in names {
             let registration = self.people[name].registration;
             self.at(name, |agent| agent.unregister(registration)).unwrap();
         }
