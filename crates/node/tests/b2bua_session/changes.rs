@@ -46,6 +46,24 @@ fn either_side_holds_and_resumes() {
 }
 
 #[test]
+fn a_session_is_changed_by_update_while_it_rings() {
+    everywhere(|world| {
+        let caller = world.call("alice", "bob");
+        let (called, _) = world.is_called("bob");
+        world.at("bob", |agent| agent.ring_reliably(called, StatusCode::SESSION_PROGRESS, sdp(ANSWER))).unwrap();
+        world.hears("alice", "Answer");
+        world.net.run_for(Duration::from_secs(20));
+        change(world, "alice", "bob", caller, true, HOLD, HELD);
+        change(world, "bob", "alice", called, true, OFFER, ANSWER);
+        world.at("bob", |agent| agent.accept(called, Extra::new())).unwrap();
+        world.hears("alice", "Accepted");
+        world.hears("bob", "Confirmed");
+        world.net.run_for(Duration::from_secs(20));
+        world.hang_up("bob", called, "alice");
+    });
+}
+
+#[test]
 fn an_offer_is_asked_for_and_answered_in_the_ack() {
     everywhere(|world| {
         let (caller, _) = world.connect("alice", "bob");
