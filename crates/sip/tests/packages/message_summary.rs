@@ -123,3 +123,10 @@ fn values_cannot_smuggle_lines() {
     summary.account = Some("sip:a@b\n\nTo: x".to_owned());
     assert!(read(std::str::from_utf8(&summary.write()).unwrap()).messages.is_empty());
 }
+
+#[test]
+fn a_tab_within_a_value_survives() {
+    let summary = read("Messages-Waiting: yes\r\nTo: bob\tbuilder\r\n\r\nSubject: a\t\tb\r\n");
+    assert_eq!(summary.messages[0][0].1, "a\t\tb");
+    assert_eq!(MessageSummary::parse(&summary.write()).as_ref(), Ok(&summary));
+}

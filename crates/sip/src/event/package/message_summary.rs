@@ -93,7 +93,8 @@ impl MessageSummary {
         Ok(summary)
     }
 
-    /// Writes a body. Line ends within values, which would begin a new line, are written as spaces.
+    /// Writes a body. Control characters within values, of which line ends would begin a new line, are written as spaces;
+    /// a tab stays.
     pub fn write(&self) -> Vec<u8> {
         let mut out = format!("Messages-Waiting: {}\r\n", if self.waiting { "yes" } else { "no" });
         if let Some(account) = &self.account {
@@ -240,6 +241,6 @@ fn trim(text: &str) -> &str {
 fn push_line(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str(": ");
-    out.extend(value.chars().map(|it| if it.is_ascii_control() { ' ' } else { it }));
+    out.extend(value.chars().map(|it| if it.is_ascii_control() && it != '\t' { ' ' } else { it }));
     out.push_str("\r\n");
 }
