@@ -1,0 +1,128 @@
+"""A TURN server behind one small face: our node, or coturn to check the tests themselves.
+
+    FARSPEAK_RELAY=coturn interop/turn-suite           # the same cases against the other server
+    FARSPEAK_BINARY=PATH                               # which `farspeak` to run
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import socket
+import subprocess
+import time
+
+from . import processes
+from .processes import Failure
+from .server import built
+
+REALM = "localhost"
+
+
+def chosen(**options):
+    """The relay that the environment asks for; our own node unless it says otherwise."""
+    name = os.environ.get("FARSPEAK_RELAY", "farspeak")
+    kinds = {"farspeak": Farspeak, "coturn": Coturn}
+    if name not in kinds:
+        raise Failure(f"FARSPEAK_RELAY={name}: known are {', '.join(kinds)}")
+    return kinds[name](**options)
+
+
+class Relay:
+    """Ports on 127.0.0.1 (and on ::1 with `ipv6`), a user, a shared secret, a CA file; a context manager."""
+
+    user, password, secret = "user", "0123456789abcdef", "fedcba9876543210"
+
+    def __init__(self, core=None, shards=1, addresses=("127.0.0.1",), tls=False, peers=("127.0.0.0/8",), limits=True):
+        """`peers` is what may be relayed to beside the public internet; without `limits`, quotas are out of the way."""
+        self.folder = processes.folder(self.name)
+        self.log = os.path.join(self.folder, "relay.log")
+        self.port, self.tls = processes.free_port(), processes.free_port() if tls else None
+        self.ca = os.path.join(self.folder, "ca.pem")
+        self.pinning = processes.pinned(core)
+        self.shards, self.addresses, self.peers, self.limits = shards, addresses, peers, limits
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        try:
+            processes.wait_for(f"{self.name} answering on port {self.port}", lambda: self.running() and self.answers(), 20)
+        except Failure as failure:
+            raise Failure(f"{failure}\n{processes.tail(self.log)}") from None
+        return self
+
+    def __exit__(self, *_):
+        if self.process:
+            processes.stop(self.process)
+            self.process = None
+
+    def running(self):
+        if self.process.poll() is not None:
+            raise Failure(f"{self.name} ended with {self.process.returncode}:\n{processes.tail(self.log)}")
+        return True
+
+    def answers(self):
+        """Whether a Binding request over UDP is answered."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.3)
+            asking.connect((self.addresses[0], self.port))
+            try:
+                asking.send(b"\x00\x01\x00\x00\x21\x12\xa4\x42" + os.urandom(12))
+                return asking.recv(1024)[:2] == b"\x01\x01"
+            except OSError:
+                return False
+
+    def time_limited(self, name="alice", lives=3600):
+        """User name and password by the REST scheme."""
+        user = f"{int(time.time()) + lives}:{name}"
+        return user, base64.b64encode(hmac.digest(self.secret.encode(), user.encode(), hashlib.sha1)).decode()
+
+
+class Coturn(Relay):
+    name = "coturn"
+
+    def __init__(self, rest=False, **options):
+        """coturn knows the static user, or with `rest` the shared secret; not both at once."""
+        super().__init__(**options)
+        self.rest = rest
+
+    def start(self):
+        processes.install("turnserver", "coturn")
+        arguments = ["turnserver", "-n", "--no-cli", "-p", self.port, "-r", REALM, "-m", self.shards, "--no-stdout-log",
+                     "--log-file", self.log, "--simple-log", "--pidfile", os.path.join(self.folder, "pid"), "--no-dtls",
+                     "--allow-loopback-peers", "--mobility", "--fingerprint"]
+        for address in self.addresses:
+            arguments += ["-L", address]
+        arguments += ["-E", "127.0.0.1"] + (["-E", "::1"] if "::1" in self.addresses else [])
+        arguments += ["--use-auth-secret", f"--static-auth-secret={self.secret}"] if self.rest else [
+            "--lt-cred-mech", "-u", f"{self.user}:{self.password}"]
+        if self.tls:
+            certificate(self.folder)
+            arguments += ["--tls-listening-port", self.tls, "--cert", f"{self.folder}/srv.pem", "--pkey", f"{self.folder}/srv.key"]
+        else:
+            arguments += ["--no-tls"]
+        self.process = processes.start([str(argument) for argument in arguments], self.log, **self.pinning)
+
+
+class Farspeak(Relay):
+    """Our node with nothing but the relay (`serve --only turn`)."""
+
+    name = "farspeak"
+
+    def start(self):
+        binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
+        raise Failure(f"{binary} knows no relay yet")
+
+
+def certificate(folder):
+    """An authority and a certificate for `localhost` and the loopback addresses: ca.pem, srv.pem, srv.key."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *curve, "-days", "30", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Interop CA",
+            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl("req", *curve, "-keyout", "srv.key", "-out", "srv.csr", "-subj", "/CN=localhost")
+    with open(os.path.join(folder, "ext"), "w") as out:
+        out.write("subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth\n")
+    openssl("x509", "-req", "-in", "srv.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
+            "-extfile", "ext", "-out", "srv.pem")
