@@ -162,6 +162,13 @@ pub(crate) fn sha256(key: &Key, before: &[u8], attribute: usize) -> [u8; 32] {
     begin::<Hmac<Sha256>>(key, before, attribute).finalize().into_bytes().into()
 }
 
+/// HMAC-SHA1 of parts that are taken as one text, for who makes or checks a MESSAGE-INTEGRITY with a codec of its own.
+pub fn hmac_sha1(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
+    let mut mac = <Hmac<Sha1> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
 /// The HMAC over what stands before the attribute, with the length field saying that the message ends behind the
 /// attribute, which takes `attribute` bytes (RFC 8489 §14.5).
 fn begin<M: Mac + hmac::digest::KeyInit>(key: &Key, before: &[u8], attribute: usize) -> M {

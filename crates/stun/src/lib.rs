@@ -22,7 +22,7 @@ mod writer;
 pub use attribute::{Attribute, AttributeType, ErrorCode, Malformed};
 pub use client::{Authentication, Busy, Client, ClientConfig, Event, Failure, Request, RequestId};
 pub use header::{Class, HEADER, MAGIC_COOKIE, Method, TransactionId};
-pub use integrity::{Integrity, IntegrityError, Key};
+pub use integrity::{Integrity, IntegrityError, Key, hmac_sha1};
 pub use limit::Limits;
 pub use message::{Attributes, Message, ParseError, RawAttribute};
 pub use server::{Alternate, Answer, BindingServer, Counters, ServerConfig};

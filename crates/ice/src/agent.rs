@@ -1,0 +1,296 @@
+//! The agent: one data stream's ICE, from sockets to a selected pair for each component (RFC 8445 with trickle, RFC 8838).
+//!
+//! ```text
+//!  driver ── sockets, packets, time ──┐                ┌── candidates, credentials ── signalling
+//!                                     ▼                ▼
+//!     agent/local.rs     sockets, own candidates   agent/remote.rs   the peer's candidates and names
+//!     agent/gather.rs    STUN servers, paced       agent/component.rs one session each, and the one before a restart
+//!                        └────────────── agent/drive.rs: packets to whom they belong, Ta, state ───────────┘
+//!                                               │
+//!                                         session.rs   checks, nomination, consent of one component
+//! ```
+
+mod component;
+mod drive;
+mod gather;
+mod local;
+mod remote;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+
+use farspeak_sansio::{Flow, Instant, Rng, Transmit, Transport};
+
+use crate::candidate::{is_link_local, unscoped};
+use crate::session::Path;
+use crate::{AgentConfig, Candidate, CandidateType, Credentials, Event, Mode, State};
+use component::Component;
+use gather::Gatherer;
+pub use local::Interface;
+use local::Locals;
+use remote::Remote;
+pub use remote::RemoteOptions;
+
+/// One end of a session: the machine.
+///
+/// The driver binds sockets and tells them ([`Agent::add_socket`], then [`Agent::sockets_complete`]); own candidates come
+/// out as events. What signalling brings from the peer goes in ([`Agent::set_remote`],
+/// [`Agent::add_remote_candidate`], [`Agent::end_of_remote_candidates`]). Then packets, and data.
+///
+/// ```
+/// # use farspeak_ice::{Agent, AgentConfig, Event, Interface};
+/// # use farspeak_sansio::{Instant, Machine, SplitMix64};
+/// # let now = Instant::ZERO;
+/// let mut agent = Agent::new(AgentConfig::default(), Box::new(SplitMix64::new(1)));
+/// agent.add_socket(now, 1, "192.0.2.1:5000".parse().unwrap(), Interface::default());
+/// agent.sockets_complete(now);
+/// let Some(Event::LocalCandidate(host)) = agent.poll_event() else { panic!() };
+/// assert!(host.to_string().ends_with("192.0.2.1 5000 typ host"));
+/// assert_eq!(agent.poll_event(), Some(Event::EndOfCandidates));
+/// ```
+pub struct Agent {
+    config: AgentConfig,
+    rng: Box<dyn Rng + Send>,
+    own: Credentials,
+    generation: u32,
+    controlling: bool,
+    tie_breaker: u64,
+    components: Vec<Component>,
+    locals: Locals,
+    gatherer: Gatherer,
+    remote: Remote,
+    /// When the next new transaction may begin.
+    slot: Instant,
+    /// Whether the last slot went to gathering.
+    gathered_last: bool,
+    state: State,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("state", &self.state)
+            .field("controlling", &self.controlling)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the peer sent, where it lies in the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Data<'a> {
+    /// 1 or 2.
+    pub component: u16,
+    /// What.
+    pub bytes: &'a [u8],
+}
+
+/// Why data was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no such component.
+    NoComponent,
+    /// No way is known to be good yet.
+    NotConnected,
+    /// The peer's consent has expired, or the session has ended: nothing may be sent (RFC 7675 §5.1).
+    NoConsent,
+    /// Packets wait to be fetched, as many as are kept.
+    Full,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoComponent => "the stream has no such component",
+            Self::NotConnected => "no way to the peer is known to be good yet",
+            Self::NoConsent => "the peer does not agree to be sent to",
+            Self::Full => "packets wait to be fetched",
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl Agent {
+    /// An agent without sockets. `rng` makes credentials, transaction IDs and names, which have to be unpredictable: a
+    /// secure one in production.
+    pub fn new(config: AgentConfig, mut rng: Box<dyn Rng + Send>) -> Self {
+        let own = Credentials::random(&mut *rng);
+        let tie_breaker = config.tie_breaker.unwrap_or_else(|| rng.next_u64());
+        let controlling = config.controlling && config.mode == Mode::Full;
+        let mut agent = Self {
+            own,
+            generation: 0,
+            controlling,
+            tie_breaker,
+            components: Vec::new(),
+            locals: Locals::default(),
+            gatherer: Gatherer::default(),
+            remote: Remote::default(),
+            slot: Instant::ZERO,
+            gathered_last: false,
+            state: State::New,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            config,
+            rng,
+        };
+        agent.components = (1..=agent.config.components.clamp(1, 2)).map(|id| agent.new_component(id)).collect();
+        agent
+    }
+
+    /// User fragment and password, for the peer. Another after each [`restart`](Self::restart).
+    pub const fn credentials(&self) -> &Credentials {
+        &self.own
+    }
+
+    /// Whether it is the controlling one now.
+    pub const fn is_controlling(&self) -> bool {
+        self.controlling
+    }
+
+    /// How far it is.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// The ICE options to tell the peer (RFC 8839 §5.6): `ice2`, `trickle` (RFC 8840 §4.1.1), and `renomination` if
+    /// wanted.
+    pub fn options(&self) -> Vec<&'static str> {
+        let mut options = vec!["ice2"];
+        if self.config.trickle != crate::Trickle::None {
+            options.push("trickle");
+        }
+        if self.config.nomination.renomination {
+            options.push("renomination");
+        }
+        options
+    }
+
+    /// Own candidates that the peer may know, best first. For an offer or answer that carries what is there.
+    pub fn local_candidates(&self) -> Vec<Candidate> {
+        let mut told: Vec<Candidate> = self.locals.told().cloned().collect();
+        told.sort_by_key(|candidate| (candidate.component, std::cmp::Reverse(candidate.priority)));
+        told
+    }
+
+    /// What to write where a peer without ICE looks (`c=` and `m=`, `a=rtcp`): relayed before reflexive before host, IPv4
+    /// before IPv6 within them (RFC 8839 §4.2.1.2 prefers what most likely works). `None` if there is nothing but
+    /// names: then 0.0.0.0 and port 9.
+    pub fn default_candidate(&self, component: u16) -> Option<SocketAddr> {
+        let of_component =
+            self.locals.told().filter(|candidate| candidate.component == component && candidate.is_udp());
+        let usable = of_component.filter_map(|candidate| Some((candidate, candidate.socket_address()?)));
+        let likely = |kind| match kind {
+            CandidateType::Relayed => 3,
+            CandidateType::ServerReflexive | CandidateType::PeerReflexive => 2,
+            CandidateType::Host => 1,
+        };
+        let best =
+            usable.max_by_key(|(candidate, address)| (likely(candidate.kind), address.is_ipv4(), candidate.priority));
+        best.map(|(_, address)| address)
+    }
+
+    /// Sends data to the peer, over the selected pair or, before there is one, over the best valid one (RFC 8445 §12.1).
+    /// During a restart it goes over the pair that was selected before until the new session has one (§9).
+    pub fn send(&mut self, now: Instant, component: u16, data: &[u8]) -> Result<(), SendError> {
+        let of = self.components.iter().find(|of| of.id == component).ok_or(SendError::NoComponent)?;
+        if self.state == State::Closed || of.consent_lost {
+            return Err(SendError::NoConsent);
+        }
+        let path = of.sendable().ok_or(SendError::NotConnected)?;
+        if self.transmits.len() >= self.config.limits.queue {
+            return Err(SendError::Full);
+        }
+        self.transmit(now, path, data.into());
+        Ok(())
+    }
+
+    /// Which way data of the component goes now, and whether through a relay of ours.
+    pub fn path(&self, component: u16) -> Option<(Path, bool)> {
+        let of = self.components.iter().find(|of| of.id == component)?;
+        let path = of.sendable()?;
+        Some((path, !self.locals.is_socket(path.local)))
+    }
+
+    /// Ends it: nothing is sent or answered any more.
+    pub fn close(&mut self, _now: Instant) {
+        self.components.iter_mut().for_each(|component| component.previous = None);
+        self.gatherer = Gatherer::default();
+        self.transmits.clear();
+        self.set_state(State::Closed);
+    }
+
+    /// Stops using a component, because the peer multiplexes it with another (rtcp-mux).
+    pub fn drop_component(&mut self, now: Instant, component: u16) {
+        self.components.retain(|of| of.id != component || of.id == 1);
+        self.locals.forget_component(component);
+        self.gatherer.forget_component(component);
+        self.after(now);
+    }
+
+    /// Begins anew with other credentials, which go to the peer ([`credentials`](Self::credentials)); its new ones are
+    /// expected ([`set_remote`](Self::set_remote)). The role stays. Data goes on over the old pairs until new ones are
+    /// selected (RFC 8445 §9). What is gathered is told again, and servers that gave nothing are asked again.
+    pub fn restart(&mut self, now: Instant) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.own = Credentials::random(&mut *self.rng);
+        self.generation += 1;
+        self.remote = Remote::default();
+        let mut components = std::mem::take(&mut self.components);
+        for component in &mut components {
+            let fresh = self.new_component(component.id);
+            component.restart(fresh);
+        }
+        self.components = components;
+        self.locals.begin_generation();
+        let locals: Vec<_> = self.locals.all().cloned().collect();
+        for local in locals {
+            self.introduce(now, local);
+        }
+        self.gather_again();
+        self.set_state(State::New);
+        self.after(now);
+    }
+
+    /// Sends a packet of a session or of the user's along a path.
+    fn transmit(&mut self, _now: Instant, path: Path, bytes: std::sync::Arc<[u8]>) {
+        if self.transmits.len() >= self.config.limits.queue {
+            return;
+        }
+        let Some(local) = self.locals.socket_at(path.local) else { return };
+        let flow = Flow::unbound(Transport::Udp, local, scoped(path.remote, local));
+        self.transmits.push_back(Transmit { flow, bytes });
+    }
+
+    fn emit(&mut self, event: Event) {
+        // Data is dropped first: what is said about the session has twice the room.
+        let room = if matches!(event, Event::Data { .. }) { 1 } else { 2 };
+        if self.events.len() < self.config.limits.queue * room {
+            self.events.push_back(event);
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.emit(Event::StateChanged(state));
+        }
+    }
+}
+
+/// A link-local address of the peer's is on the link of the socket.
+fn scoped(remote: SocketAddr, local: SocketAddr) -> SocketAddr {
+    match (remote, local) {
+        (SocketAddr::V6(mut remote), SocketAddr::V6(local)) if is_link_local((*remote.ip()).into()) => {
+            remote.set_scope_id(local.scope_id());
+            remote.into()
+        }
+        _ => unscoped(remote),
+    }
+}

@@ -1,0 +1,74 @@
+//! A component: its session, and after a restart the one before.
+
+use farspeak_sansio::Instant;
+
+use crate::session::is::IsSession;
+use crate::session::{IceSession, Path, SessionEvent};
+use crate::{Agent, Credentials};
+
+pub(super) struct Component {
+    pub(super) id: u16,
+    pub(super) session: Box<dyn IceSession>,
+    /// By which requests for it are known.
+    pub(super) ufrag: String,
+    /// Carries the data until the new session has selected a pair (RFC 8445 §9).
+    pub(super) previous: Option<Previous>,
+    pub(super) valid: bool,
+    pub(super) failed: bool,
+    pub(super) consent_lost: bool,
+}
+
+pub(super) struct Previous {
+    pub(super) session: Box<dyn IceSession>,
+    pub(super) ufrag: String,
+}
+
+impl Component {
+    pub(super) fn sendable(&self) -> Option<Path> {
+        let previous = || self.previous.as_ref().and_then(|previous| previous.session.sendable());
+        self.session.selected().or_else(previous).or_else(|| self.session.sendable())
+    }
+
+    pub(super) fn accepts(&self, path: Path) -> bool {
+        self.session.accepts(path) || self.previous.as_ref().is_some_and(|previous| previous.session.accepts(path))
+    }
+
+    /// Puts a fresh session in place. Of two restarts in a row, the pair that was selected last carries the data.
+    pub(super) fn restart(&mut self, fresh: Self) {
+        let old = std::mem::replace(self, fresh);
+        let previous = Previous { session: old.session, ufrag: old.ufrag };
+        self.previous = if previous.session.selected().is_some() { Some(previous) } else { old.previous };
+    }
+
+    pub(super) fn sessions(&mut self) -> impl Iterator<Item = &mut Box<dyn IceSession>> {
+        let previous = self.previous.as_mut().map(|previous| &mut previous.session);
+        std::iter::once(&mut self.session).chain(previous)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let previous = self.previous.as_ref().and_then(|previous| previous.session.poll_timeout());
+        [self.session.poll_timeout(), previous].into_iter().flatten().min()
+    }
+
+    /// Takes the next event of the session; those of the one before matter no more, but for its consent, which
+    /// [`IceSession::sendable`] tells.
+    pub(super) fn poll_event(&mut self) -> Option<SessionEvent> {
+        if let Some(previous) = &mut self.previous {
+            while previous.session.poll_event().is_some() {}
+            if previous.session.sendable().is_none() {
+                self.previous = None;
+            }
+        }
+        self.session.poll_event()
+    }
+}
+
+impl Agent {
+    pub(super) fn new_component(&mut self, id: u16) -> Component {
+        let own: &Credentials = &self.own;
+        let session: Box<dyn IceSession> =
+            Box::new(IsSession::new(&self.config, own, self.controlling, self.tie_breaker));
+        let ufrag = own.ufrag().to_owned();
+        Component { id, session, ufrag, previous: None, valid: false, failed: false, consent_lost: false }
+    }
+}

@@ -1,0 +1,220 @@
+//! Packets to whom they belong, slots of Ta to who waits, and what all of it amounts to.
+
+use farspeak_sansio::{Flow, Instant, Machine, Receive, Transmit, Transport};
+use farspeak_stun::demultiplex::{Protocol, classify};
+use farspeak_stun::{Class, Message, Method};
+
+use super::{Agent, Data};
+use crate::candidate::{is_plausible, unscoped};
+use crate::session::{Path, SessionEvent};
+use crate::{Event, State};
+
+impl Agent {
+    /// Takes a packet. Returns the peer's data in it, if it holds any: without a copy, where
+    /// [`handle_receive`](Machine::handle_receive) makes an event of it.
+    pub fn receive<'a>(&mut self, now: Instant, received: Receive<'a>) -> Option<Data<'a>> {
+        if self.state == State::Closed || received.flow.transport != Transport::Udp {
+            return None;
+        }
+        let socket = self.locals.sockets.iter().find(|socket| socket.local == received.flow.local)?;
+        let component = socket.component;
+        let path = Path { local: unscoped(socket.local), remote: unscoped(received.flow.remote) };
+        let data = self.deliver(now, component, path, Some(received.flow), received.bytes);
+        self.after(now);
+        data
+    }
+
+    /// What has arrived at a base: STUN for the gatherer or a session, or data from a valid pair.
+    pub(super) fn deliver<'a>(
+        &mut self,
+        now: Instant,
+        component: u16,
+        path: Path,
+        flow: Option<Flow>,
+        bytes: &'a [u8],
+    ) -> Option<Data<'a>> {
+        if classify(bytes) != Protocol::Stun {
+            let of = self.components.iter().find(|of| of.id == component)?;
+            return of.accepts(path).then_some(Data { component, bytes });
+        }
+        let message = Message::parse(bytes).ok()?;
+        // RFC 8445 §7.3: FINGERPRINT is used; one that is wrong is another protocol's luck.
+        let damaged = message.has_fingerprint() && !message.check_fingerprint();
+        if damaged || message.method() != Method::BINDING || !is_plausible(path.remote) {
+            return None;
+        }
+        if flow.is_some_and(|flow| self.gathered(now, flow, &message)) {
+            return None;
+        }
+        let of = self.components.iter_mut().find(|of| of.id == component)?;
+        match message.class() {
+            Class::Request => {
+                let (first, _) = message.username().ok().flatten()?.split_once(':')?;
+                if first == of.ufrag {
+                    of.session.handle_message(now, path, &message);
+                } else if let Some(previous) = of.previous.as_mut().filter(|previous| first == previous.ufrag) {
+                    previous.session.handle_message(now, path, &message);
+                }
+            }
+            Class::Success | Class::Error => {
+                let _ = of.sessions().any(|session| session.handle_message(now, path, &message));
+            }
+            // A keep-alive (RFC 8445 §11): it has done its work on the way.
+            Class::Indication => {}
+        }
+        None
+    }
+
+    /// After everything: slots, packets and events of the sessions, and the state they make.
+    pub(super) fn after(&mut self, now: Instant) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.pace(now);
+        for at in 0..self.components.len() {
+            let mut packets = Vec::new();
+            for session in self.components[at].sessions() {
+                while let Some(packet) = session.poll_packet() {
+                    packets.push(packet);
+                }
+            }
+            for (path, bytes) in packets {
+                self.transmit(now, path, bytes);
+            }
+            while let Some(event) = self.components[at].poll_event() {
+                self.handle_session_event(now, at, event);
+            }
+        }
+        self.update_state();
+        self.tell_end(now);
+    }
+
+    /// One new transaction per Ta: checks and gathering take turns (RFC 8445 §14.2).
+    fn pace(&mut self, now: Instant) {
+        while now >= self.slot && self.wants_slot() {
+            let begun = if self.gathered_last {
+                self.begin_check(now) || self.begin_gathering(now)
+            } else {
+                self.begin_gathering(now) || self.begin_check(now)
+            };
+            if !begun {
+                return;
+            }
+            self.slot = now + self.config.timing.ta.max(std::time::Duration::from_millis(5));
+        }
+    }
+
+    fn wants_slot(&self) -> bool {
+        self.gatherer.is_waiting() || self.components.iter().any(|of| of.session.has_check())
+    }
+
+    /// A check of the first component that has one; it goes to the end of the queue.
+    fn begin_check(&mut self, now: Instant) -> bool {
+        let components = self.components.len();
+        let first = usize::from(self.slot.as_nanos() / 1_000_000 % 2 == 1);
+        (0..components).any(|n| self.components[(first + n) % components].session.begin_check(now))
+    }
+
+    fn handle_session_event(&mut self, now: Instant, at: usize, event: SessionEvent) {
+        let component = self.components[at].id;
+        match event {
+            SessionEvent::Valid => self.components[at].valid = true,
+            SessionEvent::Selected(path) => {
+                let of = &mut self.components[at];
+                (of.valid, of.failed, of.consent_lost) = (true, false, false);
+                of.previous = None;
+                let relayed = !self.locals.is_socket(path.local);
+                self.emit(Event::Selected { component, local: path.local, remote: path.remote, relayed });
+            }
+            SessionEvent::RoleChanged { controlling, tie_breaker } => {
+                self.tie_breaker = tie_breaker;
+                if self.controlling != controlling {
+                    self.controlling = controlling;
+                    self.share_role(now);
+                    self.emit(Event::RoleChanged { controlling });
+                }
+            }
+            SessionEvent::ConsentLost => {
+                let of = &mut self.components[at];
+                (of.consent_lost, of.failed) = (true, true);
+                self.emit(Event::ConsentLost { component });
+            }
+            SessionEvent::Failed => self.components[at].failed = true,
+        }
+    }
+
+    fn update_state(&mut self) {
+        if self.remote.credentials.is_none() {
+            return;
+        }
+        let all = |test: &dyn Fn(&super::Component) -> bool| self.components.iter().all(test);
+        let state = match () {
+            () if self.components.iter().any(|of| of.failed) => State::Failed,
+            () if all(&|of| of.session.selected().is_some()) => State::Completed,
+            () if all(&|of| of.valid) => State::Connected,
+            () => State::Checking,
+        };
+        self.set_state(state);
+    }
+
+    pub(super) fn push_transmit(&mut self, transmit: Transmit) {
+        if self.transmits.len() < self.config.limits.queue {
+            self.transmits.push_back(transmit);
+        }
+    }
+}
+
+impl Machine for Agent {
+    type Event = Event;
+
+    fn handle_receive(&mut self, now: Instant, received: Receive<'_>) {
+        if let Some(Data { component, bytes }) = self.receive(now, received) {
+            self.emit(Event::Data { component, bytes: bytes.to_vec() });
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.gathering_timeout(now);
+        for component in &mut self.components {
+            for session in component.sessions() {
+                if session.poll_timeout().is_some_and(|at| at <= now) {
+                    session.handle_timeout(now);
+                }
+            }
+        }
+        self.after(now);
+    }
+
+    fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.gathering_unreachable(flow);
+        let path = Path { local: unscoped(flow.local), remote: unscoped(flow.remote) };
+        for component in &mut self.components {
+            component.sessions().for_each(|session| session.handle_unreachable(now, path));
+        }
+        self.after(now);
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        if self.state == State::Closed {
+            return None;
+        }
+        let slot = self.wants_slot().then_some(self.slot);
+        let sessions = self.components.iter().filter_map(|component| component.deadline());
+        let others = [slot, self.gatherer.deadline(), self.locals.next_expiry()];
+        sessions.chain(others.into_iter().flatten()).min()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}

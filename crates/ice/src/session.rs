@@ -1,0 +1,110 @@
+//! One component's checks, behind a trait so that the implementation can be exchanged.
+//!
+//! The agent hands in candidates, packets and time; the session hands out packets and says which pair is good for what.
+//! It knows no sockets, servers or relays: a base is an address, be it a socket's or a relay's.
+
+pub mod is;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use farspeak_sansio::Instant;
+use farspeak_stun::Message;
+
+use crate::{Candidate, Credentials};
+
+/// From where to where a packet goes: a base of ours, an address of the peer's. Zones are left out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Path {
+    /// The base: a socket's address, or a relayed address.
+    pub local: SocketAddr,
+    /// The peer's address as seen from there.
+    pub remote: SocketAddr,
+}
+
+/// A candidate of ours with its base.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LocalCandidate {
+    /// What the peer is told.
+    pub candidate: Candidate,
+    /// Its transport address, even where the peer is told a name.
+    pub address: SocketAddr,
+    /// From where its packets are sent (RFC 8445 §4 "base").
+    pub base: SocketAddr,
+}
+
+/// What a session tells its agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionEvent {
+    /// The first pair is valid: data can be sent (RFC 8445 §12.1).
+    Valid,
+    /// This pair is selected.
+    Selected(Path),
+    /// The role is the other one now (RFC 8445 §7.2.5.1, §7.3.1.1). With a new tie-breaker, if it changed.
+    RoleChanged {
+        /// What it is now.
+        controlling: bool,
+        /// The tie-breaker from now on.
+        tie_breaker: u64,
+    },
+    /// Consent has expired or was revoked on the selected pair (RFC 7675).
+    ConsentLost,
+    /// No pair is left (RFC 8445 §8.1.2).
+    Failed,
+}
+
+/// The checks of one component, from credentials to consent.
+///
+/// After any call, fetch packets and events and read the deadline. Nothing that comes from the network makes a call fail.
+pub trait IceSession: Send {
+    /// Tells the role and tie-breaker, if another session of the agent has changed them.
+    fn set_role(&mut self, now: Instant, controlling: bool, tie_breaker: u64);
+
+    /// The peer's user fragment and password; `renomination` if both ends have agreed on it. Checks begin.
+    fn set_remote(&mut self, now: Instant, remote: &Credentials, renomination: bool);
+
+    /// A candidate of ours.
+    fn add_local(&mut self, now: Instant, local: &LocalCandidate);
+
+    /// A base is gone, and all that stood on it.
+    fn remove_local(&mut self, now: Instant, base: SocketAddr);
+
+    /// A candidate of the peer's, with a transport address.
+    fn add_remote(&mut self, now: Instant, remote: &Candidate);
+
+    /// Whether more candidates may come, ours or the peer's. While they may, failure is not declared (RFC 8838 §8).
+    fn set_complete(&mut self, now: Instant, complete: bool);
+
+    /// A Binding message has arrived at a base. Returns whether it was this session's.
+    fn handle_message(&mut self, now: Instant, path: Path, message: &Message<'_>) -> bool;
+
+    /// What was sent this way could not be delivered (ICMP).
+    fn handle_unreachable(&mut self, now: Instant, path: Path);
+
+    /// Time has passed: repetitions, consent, failure.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// Whether a new check waits for the agent's next slot of Ta.
+    fn has_check(&self) -> bool;
+
+    /// Begins the next check, triggered ones first (RFC 8445 §6.1.4.2). Returns whether there was one.
+    fn begin_check(&mut self, now: Instant) -> bool;
+
+    /// The next packet to send.
+    fn poll_packet(&mut self) -> Option<(Path, Arc<[u8]>)>;
+
+    /// The next event.
+    fn poll_event(&mut self) -> Option<SessionEvent>;
+
+    /// The selected pair, while there is consent.
+    fn selected(&self) -> Option<Path>;
+
+    /// Where data may be sent now: the selected pair, else the best valid one.
+    fn sendable(&self) -> Option<Path>;
+
+    /// Whether data from there is the peer's: that way is, or was, valid.
+    fn accepts(&self, path: Path) -> bool;
+}
