@@ -169,6 +169,8 @@ pub struct Client {
     events: VecDeque<Event>,
     timing: Vec<Timing>,
     next: u64,
+    /// Whether the server has shown that it knows our credentials.
+    proven: bool,
 }
 
 struct Pending {
@@ -176,7 +178,8 @@ struct Pending {
     what: Request,
     transaction: Transaction,
     challenges: u32,
-    distrusted: bool,
+    /// Why it fails if nothing better comes.
+    doubt: Option<Failure>,
 }
 
 /// Round trips to one server, RFC 6298.
@@ -205,7 +208,7 @@ impl Client {
     /// in production.
     pub fn new(config: ClientConfig, authentication: Authentication, rng: Box<dyn Rng + Send>) -> Self {
         let (pending, transmits, events) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { config, authentication, rng, pending, transmits, events, timing: Vec::new(), next: 0 }
+        Self { config, authentication, rng, pending, transmits, events, timing: Vec::new(), next: 0, proven: false }
     }
 
     /// Asks the server at the flow's remote address. Exactly one event will follow.
@@ -217,13 +220,19 @@ impl Client {
         let transaction = self.send(now, flow, &what).map_err(Busy::Unwritable)?;
         let request = RequestId(self.next);
         self.next += 1;
-        self.pending.push(Pending { request, what, transaction, challenges: 0, distrusted: false });
+        self.pending.push(Pending { request, what, transaction, challenges: 0, doubt: None });
         Ok(request)
     }
 
     /// Forgets a request; no event will follow.
     pub fn cancel(&mut self, request: RequestId) {
         self.pending.retain(|pending| pending.request != request);
+    }
+
+    /// Whether the server has challenged us: from then on every request is sealed, and so must be every answer that is
+    /// reported.
+    pub const fn is_challenged(&self) -> bool {
+        matches!(&self.authentication, Authentication::LongTerm(credentials) if credentials.is_challenged())
     }
 
     /// How many requests are under way.
@@ -286,6 +295,14 @@ impl Client {
         self.events.push_back(Event::Failed { request: pending.request, reason });
     }
 
+    /// Over datagrams, a request waits for a better answer than this; over a stream, none can come.
+    fn doubt(&mut self, at: usize, flow: Flow, reason: Failure) {
+        if flow.transport.is_reliable() {
+            return self.fail(at, reason);
+        }
+        self.pending[at].doubt.get_or_insert(reason);
+    }
+
     fn judge(&mut self, at: usize, message: &Message<'_>) -> Verdict {
         let request = Message::parse(self.pending[at].transaction.bytes()).expect("it was written here");
         match &mut self.authentication {
@@ -325,6 +342,7 @@ impl Client {
             return self.fail(at, Failure::NotUnderstood);
         }
         let pending = self.pending.swap_remove(at);
+        self.proven |= message.has_integrity() && self.is_challenged();
         let round_trip = pending.transaction.round_trip(now);
         if let Some(round_trip) = round_trip {
             self.measured(now, pending.transaction.flow().remote.ip(), round_trip);
@@ -352,9 +370,11 @@ impl Machine for Client {
         match self.judge(at, &message) {
             Verdict::Accept => self.accept(now, at, &message),
             Verdict::Retry => self.again(now, at),
+            // Nobody seals a challenge. From a server that knew our credentials a moment ago it may as well be forged, and
+            // the true answer follow.
+            Verdict::GiveUp(reason) if self.proven => self.doubt(at, received.flow, Failure::Refused(reason)),
             Verdict::GiveUp(reason) => self.fail(at, Failure::Refused(reason)),
-            Verdict::Distrust if received.flow.transport.is_reliable() => self.fail(at, Failure::IntegrityViolated),
-            Verdict::Distrust => self.pending[at].distrusted = true,
+            Verdict::Distrust => self.doubt(at, received.flow, Failure::IntegrityViolated),
             Verdict::Ignore => {}
         }
     }
@@ -368,8 +388,10 @@ impl Machine for Client {
                     self.transmits.push_back(transmit);
                     at += 1;
                 }
-                Step::TimedOut if self.pending[at].distrusted => self.fail(at, Failure::IntegrityViolated),
-                Step::TimedOut => self.fail(at, Failure::TimedOut),
+                Step::TimedOut => {
+                    let reason = self.pending[at].doubt.unwrap_or(Failure::TimedOut);
+                    self.fail(at, reason);
+                }
             }
         }
     }

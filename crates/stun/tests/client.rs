@@ -304,6 +304,42 @@ fn gives_up_after_a_wrong_password_and_after_endless_challenges() {
 }
 
 #[test]
+fn a_server_that_knew_our_password_is_not_believed_to_have_forgotten_it_at_once() {
+    let (authority, mut client) = (authority(), long_term("wonderland"));
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let challenge = serve(&authority, Instant::ZERO, &sent(&mut client));
+    receive(&mut client, Instant::ZERO, udp(), &challenge);
+    let granted = serve(&authority, Instant::ZERO, &sent(&mut client));
+    receive(&mut client, Instant::ZERO, udp(), &granted);
+    assert!(is_response(&mut client));
+
+    let refused = |client: &mut Client, flow| {
+        client.request(Instant::ZERO, flow, allocate()).unwrap();
+        let request = sent(client);
+        let forged = respond(&request, Class::Error, |writer| {
+            writer.push(Attribute::ErrorCode(ErrorCode::UNAUTHENTICATED));
+            authority.challenge(Instant::ZERO, udp().local, writer);
+        });
+        receive(client, Instant::ZERO, flow, &forged);
+        request
+    };
+    let request = refused(&mut client, udp());
+    assert_eq!(client.poll_event(), None);
+    let granted = serve(&authority, Instant::ZERO, &request);
+    receive(&mut client, Instant::ZERO, udp(), &granted);
+    assert!(is_response(&mut client));
+
+    refused(&mut client, udp());
+    while let Some(at) = client.poll_timeout() {
+        client.handle_timeout(at);
+    }
+    assert_eq!(failure(&mut client), Some(Failure::Refused(Hopeless::WrongCredentials)));
+    while client.poll_transmit().is_some() {}
+    refused(&mut client, tcp());
+    assert_eq!(failure(&mut client), Some(Failure::Refused(Hopeless::WrongCredentials)));
+}
+
+#[test]
 fn refuses_to_be_bid_down() {
     // PASSWORD-ALGORITHMS taken out of the challenge, its bit still in the nonce.
     let stripped = |request: &[u8], nonce: &str, code| {
