@@ -75,7 +75,7 @@ pub(crate) fn bind_all(config: &NetConfig, runtimes: &[Runtime]) -> Result<Bound
     Ok(bound)
 }
 
-fn socket(transport: Transport, address: SocketAddr, share: bool) -> io::Result<Socket> {
+pub(crate) fn socket(transport: Transport, address: SocketAddr, share: bool) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
         _ => (Type::STREAM, Protocol::TCP),

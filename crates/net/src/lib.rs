@@ -2,7 +2,8 @@
 //!
 //! [`start`] binds the listeners of a [`NetConfig`], then runs one shard for each processor: a thread with its own
 //! sockets and its own [`Machine`](farspeak_sansio::Machine), which a factory builds there. Framing is handed in
-//! ([`Framing`]), so that this crate knows no protocol. Other threads reach a machine through a [`ShardHandle`].
+//! ([`Framing`]), so that this crate knows no protocol. Other threads reach a machine through a [`ShardHandle`]. A program
+//! that is a client of others runs its one machine in a [`Peer`].
 //!
 //! ```text
 //!  sockets ──> udp ───────────────┐                      ┌──> handler (events)
@@ -24,8 +25,10 @@ mod flows;
 mod framing;
 mod handle;
 mod http;
+mod interfaces;
 mod net;
 mod open_files;
+mod peer;
 mod port_owner;
 mod pulse;
 mod rest;
@@ -43,8 +46,10 @@ pub use counters::{Counter, Counters, Gauge};
 pub use framing::{Framed, Framer, Framing};
 pub use handle::{Command, RunError, ShardHandle, ShardHandles};
 pub use http::{HttpAnswer, HttpHandler};
+pub use interfaces::{Interfaces, LocalAddress, local_addresses};
 pub use net::{Birth, Handler, Net, Parts, ShardContext, StartError, Stopped, Stopping, start};
 pub use open_files::raise_open_files;
+pub use peer::{Peer, PeerConfig, PeerContext, PeerHandle};
 pub use port_owner::port_owner;
 
 #[cfg(doctest)]

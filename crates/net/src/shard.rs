@@ -226,11 +226,6 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
         self.flows.borrow_mut().send(flow, self.shard, bytes.into());
     }
 
-    /// Likewise as a datagram.
-    pub(crate) fn send_datagram(&self, flow: &Flow, bytes: &[u8]) {
-        let _ = self.udp.send(flow, bytes, &self.counters); // nobody waits for it
-    }
-
     /// A connection has ended, or could not be opened: tells every machine that may have used it.
     pub(crate) fn end_flow(self: &Rc<Self>, now: Instant, id: FlowId) {
         let Some(gone) = self.flows.borrow_mut().remove(id) else { return };
@@ -244,15 +239,6 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
             if let Some(flow) = gone.asked_as {
                 machine.handle_flow_failed(now, *flow);
             }
-        });
-    }
-
-    /// A datagram to `remote` came back undeliverable (RFC 3261 §18.4).
-    pub(crate) fn datagram_failed(self: &Rc<Self>, now: Instant, flow: Flow) {
-        self.counters.datagrams_failed.increment();
-        self.drive(now, |machine, now| {
-            machine.handle_flow_failed(now, flow);
-            machine.handle_flow_failed(now, Flow { id: FlowId::UNBOUND, ..flow });
         });
     }
 
@@ -353,6 +339,47 @@ impl<M: Machine + 'static, F: Framing> Shard<M, F> {
             sleep(STOP_TICK).await;
         }
         finished
+    }
+}
+
+impl<M: Machine + 'static, F: Framing> udp::Owner for Shard<M, F> {
+    type Framing = F;
+
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn framing(&self) -> &F {
+        &self.framing
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn batch(&self) -> usize {
+        self.config.udp.batch
+    }
+
+    fn receive(self: &Rc<Self>, now: Instant, flow: Flow, bytes: &[u8]) {
+        Self::receive(self, now, flow, bytes);
+    }
+
+    /// RFC 3261 §18.4.
+    fn datagram_failed(self: &Rc<Self>, now: Instant, flow: Flow) {
+        self.counters.datagrams_failed.increment();
+        self.drive(now, |machine, now| {
+            machine.handle_flow_failed(now, flow);
+            machine.handle_flow_failed(now, Flow { id: FlowId::UNBOUND, ..flow });
+        });
+    }
+
+    fn answer(&self, flow: &Flow, bytes: &[u8]) {
+        let _ = self.udp.send(flow, bytes, &self.counters); // nobody waits for it
+    }
+
+    fn guard(&self, act: impl FnOnce()) -> bool {
+        Self::guard(self, act)
     }
 }
 

@@ -8,14 +8,32 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use farspeak_sansio::{Flow, FlowId, Machine, Transport};
+use farspeak_sansio::{Flow, FlowId, Instant, Transport};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::shard::Shard;
 use crate::{Counters, Framed, Framing};
 
-/// The datagram sockets of a shard.
+/// Whom the datagrams of a socket are for: a shard, or a driver of one machine.
+pub(crate) trait Owner: 'static {
+    type Framing: Framing;
+
+    fn now(&self) -> Instant;
+    fn framing(&self) -> &Self::Framing;
+    fn counters(&self) -> &Counters;
+    /// Most datagrams taken in one go.
+    fn batch(&self) -> usize;
+    /// A message has arrived.
+    fn receive(self: &Rc<Self>, now: Instant, flow: Flow, bytes: &[u8]);
+    /// A datagram to the flow's remote address came back undeliverable.
+    fn datagram_failed(self: &Rc<Self>, now: Instant, flow: Flow);
+    /// Sends what is the edge's own: replies to keep-alives and to what holds no message.
+    fn answer(&self, flow: &Flow, bytes: &[u8]);
+    /// Contains a panic, where the owner wants that.
+    fn guard(&self, act: impl FnOnce()) -> bool;
+}
+
+/// The datagram sockets of an owner.
 #[derive(Default)]
 pub(crate) struct UdpSockets(Vec<Rc<UdpPort>>);
 
@@ -30,10 +48,7 @@ impl UdpSockets {
     pub(crate) fn add(&mut self, shard: u8, generation: u32, socket: UdpSocket, bound: SocketAddr) {
         // Slots from the top: connections have theirs from the bottom.
         let id = FlowId::new(shard, u32::MAX - self.0.len() as u32, generation);
-        if let Err(error) = os::prepare(&socket, bound) {
-            tracing::warn!(%bound, %error, "unreachable peers will go unnoticed");
-        }
-        self.0.push(Rc::new(UdpPort { socket, id, bound }));
+        self.0.push(UdpPort::new(socket, id, bound));
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Rc<UdpPort>> {
@@ -46,22 +61,7 @@ impl UdpSockets {
             counters.dead_flows.increment();
             return Err(());
         };
-        // The first error may be that of an earlier datagram (`IP_RECVERR`), which the error queue tells in full.
-        let sent = port.send(flow, bytes).or_else(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Err(error),
-            _ => port.send(flow, bytes),
-        });
-        match sent {
-            Ok(()) => {
-                counters.datagrams_sent.increment();
-                Ok(())
-            }
-            Err(error) => {
-                counters.datagrams_failed.increment();
-                // A full buffer is a lost datagram: the protocol above repeats it.
-                if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(()) }
-            }
-        }
+        port.send_counted(flow, bytes, counters)
     }
 
     /// The socket bound to `local`; else a wildcard one with its port; else any of the family.
@@ -76,6 +76,39 @@ impl UdpSockets {
 }
 
 impl UdpPort {
+    /// `id` is what its flows are called.
+    pub(crate) fn new(socket: UdpSocket, id: FlowId, bound: SocketAddr) -> Rc<Self> {
+        if let Err(error) = os::prepare(&socket, bound) {
+            tracing::warn!(%bound, %error, "unreachable peers will go unnoticed");
+        }
+        Rc::new(Self { socket, id, bound })
+    }
+
+    /// Where it is bound: perhaps a wildcard.
+    pub(crate) const fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// `Err` if the peer is unreachable.
+    pub(crate) fn send_counted(&self, flow: &Flow, bytes: &[u8], counters: &Counters) -> Result<(), ()> {
+        // The first error may be that of an earlier datagram (`IP_RECVERR`), which the error queue tells in full.
+        let sent = self.send(flow, bytes).or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Err(error),
+            _ => self.send(flow, bytes),
+        });
+        match sent {
+            Ok(()) => {
+                counters.datagrams_sent.increment();
+                Ok(())
+            }
+            Err(error) => {
+                counters.datagrams_failed.increment();
+                // A full buffer is a lost datagram: the protocol above repeats it.
+                if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(()) }
+            }
+        }
+    }
+
     fn send(&self, flow: &Flow, bytes: &[u8]) -> io::Result<()> {
         let from = self.bound.ip().is_unspecified().then_some(flow.local.ip());
         os::send(&self.socket, from.filter(|from| !from.is_unspecified()), flow.remote, bytes)
@@ -86,29 +119,29 @@ impl UdpPort {
     }
 }
 
-/// Serves one socket for as long as the shard lives.
-pub(crate) async fn run<M: Machine + 'static, F: Framing>(shard: Rc<Shard<M, F>>, port: Rc<UdpPort>) {
+/// Serves one socket until the task is aborted.
+pub(crate) async fn run<O: Owner>(owner: Rc<O>, port: Rc<UdpPort>) {
     let mut buffer = vec![0; LONGEST_DATAGRAM];
     let mut control = os::control_buffer();
     loop {
         let Ok(ready) = port.socket.ready(Interest::READABLE | Interest::ERROR).await else { return };
-        let now = shard.clock.now();
+        let now = owner.now();
         if ready.is_error() {
             while let Ok(remote) = port.socket.try_io(Interest::ERROR, || os::undeliverable(&port.socket)) {
                 let Some(remote) = remote else { continue };
-                shard.datagram_failed(now, port.flow(local_towards(port.bound, remote), remote));
+                owner.datagram_failed(now, port.flow(local_towards(port.bound, remote), remote));
             }
         }
         let mut more = true;
-        for _ in 0..shard.config.udp.batch {
+        for _ in 0..owner.batch() {
             let taken = port
                 .socket
                 .try_io(Interest::READABLE, || os::receive(&port.socket, port.bound, &mut buffer, &mut control));
             match taken {
                 Ok((length, local, remote)) => {
-                    shard.counters.datagrams_received.increment();
+                    owner.counters().datagrams_received.increment();
                     let flow = port.flow(local, remote);
-                    shard.guard(|| take(&shard, now, flow, &buffer[..length]));
+                    owner.guard(|| take(&owner, now, flow, &buffer[..length]));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     more = false;
@@ -123,24 +156,19 @@ pub(crate) async fn run<M: Machine + 'static, F: Framing>(shard: Rc<Shard<M, F>>
     }
 }
 
-fn take<M: Machine + 'static, F: Framing>(
-    shard: &Rc<Shard<M, F>>,
-    now: farspeak_sansio::Instant,
-    flow: Flow,
-    bytes: &[u8],
-) {
-    match shard.framing.datagram(bytes) {
-        Framed::Message(message) => shard.receive(now, flow, &message),
+fn take<O: Owner>(owner: &Rc<O>, now: Instant, flow: Flow, bytes: &[u8]) {
+    match owner.framing().datagram(bytes) {
+        Framed::Message(message) => owner.receive(now, flow, &message),
         Framed::Ping => {
-            shard.counters.pings_answered.increment();
-            shard.send_datagram(&flow, b"\r\n");
+            owner.counters().pings_answered.increment();
+            owner.answer(&flow, b"\r\n");
         }
         Framed::Pong => {}
         Framed::Broken { reply, reason } => {
-            shard.counters.datagrams_broken.increment();
+            owner.counters().datagrams_broken.increment();
             tracing::debug!(%reason, "dropped a datagram");
             if let Some(reply) = reply {
-                shard.send_datagram(&flow, &reply);
+                owner.answer(&flow, &reply);
             }
         }
     }

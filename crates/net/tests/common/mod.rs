@@ -1,6 +1,8 @@
 //! A machine that echoes lines, its framing, and clients of every kind.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod talker;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
