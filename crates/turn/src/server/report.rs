@@ -1,0 +1,140 @@
+//! What an operator sees of sessions, and does to them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use farspeak_sansio::{Flow, Instant};
+
+use super::Server;
+use crate::ledger::Traffic;
+
+/// An allocation, for those outside.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionId {
+    shard: u8,
+    slot: u32,
+    generation: u32,
+}
+
+impl SessionId {
+    /// The shard that it lives on.
+    pub const fn shard(self) -> u8 {
+        self.shard
+    }
+
+    /// The number for command lines: unique for weeks.
+    pub const fn to_bits(self) -> u64 {
+        (self.shard as u64) << 56 | (self.generation as u64 & 0xff_ffff) << 32 | self.slot as u64
+    }
+}
+
+/// One allocation as it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SessionReport {
+    /// Its handle.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: Arc<str>,
+    /// Where its client is.
+    pub client: Flow,
+    /// Its relayed addresses: IPv4, IPv6.
+    pub relayed: [Option<SocketAddr>; 2],
+    /// Since when.
+    pub created: Instant,
+    /// When it ends if it is not refreshed.
+    pub expires: Instant,
+    /// Permissions that last.
+    pub permissions: usize,
+    /// Channels that last.
+    pub channels: usize,
+    /// From the client to peers.
+    pub sent: Traffic,
+    /// From peers to the client.
+    pub received: Traffic,
+    /// Whether it relays TCP (RFC 6062).
+    pub tcp: bool,
+}
+
+/// Which sessions to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which<'a> {
+    /// One, by [`SessionId::to_bits`].
+    Session(u64),
+    /// All of a user.
+    User(&'a str),
+}
+
+impl Server {
+    /// All allocations that have been granted.
+    pub fn sessions(&self, now: Instant) -> impl Iterator<Item = SessionReport> + '_ {
+        let granted = self.allocations.iter().filter(|(_, allocation)| allocation.opening.is_none());
+        granted.filter_map(move |(slot, allocation)| {
+            let generation = self.allocations.generation(slot)?;
+            let (permissions, channels) = allocation.peers.count(now);
+            Some(SessionReport {
+                id: SessionId { shard: self.config.shard, slot, generation },
+                user: allocation.owner.user.clone(),
+                client: allocation.client,
+                relayed: allocation.leases.map(|lease| Some(self.relays.get(lease?.relay)?.advertised)),
+                created: allocation.created,
+                expires: allocation.expires(),
+                permissions,
+                channels,
+                sent: allocation.sent,
+                received: allocation.received,
+                tcp: allocation.tcp.is_some(),
+            })
+        })
+    }
+
+    /// How many allocations there are, those included that wait for their sockets.
+    pub fn allocations(&self) -> usize {
+        self.allocations.len()
+    }
+
+    /// How much of everything there is; all zero when everything has ended.
+    pub fn residue(&self) -> Residue {
+        Residue {
+            allocations: self.allocations.len(),
+            relays: self.relays.len(),
+            reservations: self.reservations.len(),
+            connections: self.tcp.len(),
+            flows: self.flows.len(),
+            timers: self.timers.len(),
+        }
+    }
+
+    /// Ends sessions; how many. Streams of those clients are closed; clients by UDP learn it from the 437 to their next
+    /// request.
+    pub fn kick(&mut self, now: Instant, which: Which<'_>) -> usize {
+        let meant = |report: &SessionReport| match which {
+            Which::Session(bits) => report.id.to_bits() == bits,
+            Which::User(user) => *report.user == *user,
+        };
+        let slots: Vec<(u32, Flow)> = self.sessions(now).filter(meant).map(|one| (one.id.slot, one.client)).collect();
+        for (slot, client) in &slots {
+            self.counters.ended += 1;
+            self.end(*slot);
+            self.close_client(*client);
+        }
+        slots.len()
+    }
+}
+
+/// How much of everything a server holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Residue {
+    /// Allocations.
+    pub allocations: usize,
+    /// Relayed addresses, reserved ones included.
+    pub relays: usize,
+    /// Reserved ports.
+    pub reservations: usize,
+    /// Connections to peers (RFC 6062).
+    pub connections: usize,
+    /// 5-tuples, those of clients on other shards included.
+    pub flows: usize,
+    /// Timers.
+    pub timers: usize,
+}
