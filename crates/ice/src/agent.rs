@@ -64,6 +64,8 @@ pub struct Agent {
     slot: Instant,
     /// Whether the last slot went to gathering.
     gathered_last: bool,
+    /// Whose turn it is among the components.
+    checked_last: usize,
     state: State,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -132,6 +134,7 @@ impl Agent {
             remote: Remote::default(),
             slot: Instant::ZERO,
             gathered_last: false,
+            checked_last: 0,
             state: State::New,
             transmits: VecDeque::new(),
             events: VecDeque::new(),

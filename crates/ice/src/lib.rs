@@ -5,8 +5,8 @@ mod agent;
 mod candidate;
 mod config;
 mod credentials;
+mod derived;
 mod event;
-#[allow(dead_code)] // the check list's part follows
 mod priority;
 pub mod session;
 

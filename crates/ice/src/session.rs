@@ -3,6 +3,7 @@
 //! The agent hands in candidates, packets and time; the session hands out packets and says which pair is good for what.
 //! It knows no sockets, servers or relays: a base is an address, be it a socket's or a relay's.
 
+pub mod check_list;
 pub mod is;
 
 use std::net::SocketAddr;

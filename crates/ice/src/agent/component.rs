@@ -2,9 +2,10 @@
 
 use farspeak_sansio::Instant;
 
+use crate::session::check_list::CheckList;
 use crate::session::is::IsSession;
 use crate::session::{IceSession, Path, SessionEvent};
-use crate::{Agent, Credentials};
+use crate::{Agent, Engine};
 
 pub(super) struct Component {
     pub(super) id: u16,
@@ -65,9 +66,11 @@ impl Component {
 
 impl Agent {
     pub(super) fn new_component(&mut self, id: u16) -> Component {
-        let own: &Credentials = &self.own;
-        let session: Box<dyn IceSession> =
-            Box::new(IsSession::new(&self.config, own, self.controlling, self.tie_breaker));
+        let (config, own, controlling, tie_breaker) = (&self.config, &self.own, self.controlling, self.tie_breaker);
+        let session: Box<dyn IceSession> = match config.engine {
+            Engine::CheckList => Box::new(CheckList::new(config, own, controlling, tie_breaker, &mut *self.rng)),
+            Engine::Is => Box::new(IsSession::new(config, own, controlling, tie_breaker)),
+        };
         let ufrag = own.ufrag().to_owned();
         Component { id, session, ufrag, previous: None, valid: false, failed: false, consent_lost: false }
     }

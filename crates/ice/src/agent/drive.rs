@@ -92,14 +92,12 @@ impl Agent {
     /// One new transaction per Ta: checks and gathering take turns (RFC 8445 §14.2).
     fn pace(&mut self, now: Instant) {
         while now >= self.slot && self.wants_slot() {
-            let begun = if self.gathered_last {
-                self.begin_check(now) || self.begin_gathering(now)
-            } else {
-                self.begin_gathering(now) || self.begin_check(now)
-            };
-            if !begun {
+            let gathered = !self.gathered_last && self.begin_gathering(now);
+            let checked = !gathered && self.begin_check(now);
+            if !gathered && !checked && !self.begin_gathering(now) {
                 return;
             }
+            self.gathered_last = !checked;
             self.slot = now + self.config.timing.ta.max(std::time::Duration::from_millis(5));
         }
     }
@@ -108,11 +106,11 @@ impl Agent {
         self.gatherer.is_waiting() || self.components.iter().any(|of| of.session.has_check())
     }
 
-    /// A check of the first component that has one; it goes to the end of the queue.
+    /// A check of the next component that has one (RFC 8445 §6.1.4.2).
     fn begin_check(&mut self, now: Instant) -> bool {
+        self.checked_last += 1;
         let components = self.components.len();
-        let first = usize::from(self.slot.as_nanos() / 1_000_000 % 2 == 1);
-        (0..components).any(|n| self.components[(first + n) % components].session.begin_check(now))
+        (0..components).any(|n| self.components[(self.checked_last + n) % components].session.begin_check(now))
     }
 
     fn handle_session_event(&mut self, now: Instant, at: usize, event: SessionEvent) {

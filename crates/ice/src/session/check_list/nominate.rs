@@ -1,0 +1,113 @@
+//! Which pair carries the data: nominated by whom controls, selected by both (RFC 8445 §8.1).
+
+use farspeak_sansio::Instant;
+
+use super::CheckList;
+use super::pair::{Pair, PairId, PairState};
+use crate::CandidateType;
+use crate::session::SessionEvent;
+
+impl CheckList {
+    /// After anything that may have changed what is valid or nominated.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if self.lost {
+            return;
+        }
+        self.select(now);
+        if self.controlling && !self.lite {
+            self.nominate(now);
+        }
+        self.follow_consent(now);
+    }
+
+    /// The best member of the valid list.
+    pub(super) fn best_valid(&self) -> Option<&Pair> {
+        if self.lite {
+            return None;
+        }
+        let valid = self.pairs.iter().filter(|pair| pair.valid.is_some());
+        valid.max_by_key(|pair| pair.valid.map(|valid| valid.priority))
+    }
+
+    /// Selects the nominated pair; of several, the best (RFC 8445 §8.1.1, for peers that nominate aggressively) or, where
+    /// both ends have agreed on renomination, the last.
+    fn select(&mut self, now: Instant) {
+        let renomination = self.remote.as_ref().is_some_and(|peer| peer.renomination);
+        let nominated = self.pairs.iter().filter(|pair| pair.nominated.is_some() && pair.valid.is_some());
+        let rank = |pair: &&Pair| {
+            let weight = if renomination { pair.nominated } else { None };
+            (weight, pair.valid.map(|valid| valid.priority))
+        };
+        let Some(best) = nominated.max_by_key(rank) else { return };
+        let (id, path) = (best.id, best.path);
+        if self.selected == Some(id) {
+            return;
+        }
+        // Without renomination what is selected stays, unless the peer nominates aggressively.
+        self.selected = Some(id);
+        self.conclude(id);
+        self.events.push_back(SessionEvent::Selected(path));
+        self.follow_consent(now);
+    }
+
+    /// RFC 8445 §8.1.2: the other pairs are not checked any more; those that are valid still may bring data.
+    fn conclude(&mut self, selected: PairId) {
+        let renomination = self.remote.as_ref().is_some_and(|peer| peer.renomination);
+        let keep = |pair: &Pair| {
+            pair.id == selected
+                || pair.valid.is_some()
+                || pair.heard
+                || pair.nominated_by_peer.is_some()
+                || renomination
+        };
+        self.pairs.retain(keep);
+        for pair in &mut self.pairs {
+            if pair.id != selected && pair.nominated_by_peer.is_none() {
+                pair.overtake();
+            }
+        }
+        let pairs = &self.pairs;
+        let wanted = |id: &PairId| {
+            pairs.iter().any(|pair| pair.id == *id && (pair.nominated_by_peer.is_some() || pair.nominate))
+        };
+        self.triggered.retain(wanted);
+    }
+
+    /// When the decision about the best valid pair is due.
+    pub(super) fn nomination_due(&self) -> Option<Instant> {
+        let idle = self.controlling && !self.lite && self.selected.is_none() && self.nominating.is_none();
+        let best = self.best_valid().filter(|_| idle)?;
+        let patience = if best.relayed { self.nomination.relayed_patience } else { self.nomination.patience };
+        Some(self.first_valid? + patience)
+    }
+
+    /// RFC 8445 §8.1.1: the controlling agent nominates one pair, once, when no better one is to be expected.
+    fn nominate(&mut self, now: Instant) {
+        let renomination = self.remote.as_ref().is_some_and(|peer| peer.renomination);
+        if self.nominating.is_some() {
+            return;
+        }
+        let Some(best) = self.best_valid() else { return };
+        let id = best.id;
+        match self.selected {
+            Some(selected) if !renomination || selected == id => return,
+            Some(_) => {}
+            None => {
+                let better = |pair: &Pair| pair.is_pending() && pair.priority > best.priority;
+                let direct = !best.relayed && best.remote_kind == CandidateType::Host;
+                let settled = (self.complete || direct) && !self.pairs.iter().any(better);
+                if !settled && self.nomination_due().is_some_and(|due| now < due) {
+                    return;
+                }
+            }
+        }
+        self.nominating = Some(id);
+        self.nominations += 1;
+        if let Some(pair) = self.pair_mut(id) {
+            pair.nominate = true;
+            pair.state = PairState::Succeeded;
+        }
+        self.triggered.retain(|queued| *queued != id);
+        self.triggered.push_front(id);
+    }
+}
