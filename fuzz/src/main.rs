@@ -15,6 +15,7 @@ mod multipart;
 mod node;
 mod offer_answer;
 mod packages;
+mod port_mapping;
 mod sdp;
 mod session;
 mod stun_message;
@@ -46,6 +47,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("offer_answer", offer_answer::fuzz),
     ("stun_message", stun_message::fuzz),
     ("stun_server", stun_server::fuzz),
+    ("port_mapping", port_mapping::fuzz),
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

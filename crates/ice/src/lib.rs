@@ -7,6 +7,7 @@ mod config;
 mod credentials;
 mod derived;
 mod event;
+pub mod port_mapping;
 mod priority;
 pub mod session;
 
