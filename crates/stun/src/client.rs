@@ -171,6 +171,8 @@ pub struct Client {
     next: u64,
     /// Whether the server has shown that it knows our credentials.
     proven: bool,
+    /// How many challenges have been answered.
+    answered: u64,
 }
 
 struct Pending {
@@ -208,7 +210,18 @@ impl Client {
     /// in production.
     pub fn new(config: ClientConfig, authentication: Authentication, rng: Box<dyn Rng + Send>) -> Self {
         let (pending, transmits, events) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { config, authentication, rng, pending, transmits, events, timing: Vec::new(), next: 0, proven: false }
+        Self {
+            config,
+            authentication,
+            rng,
+            pending,
+            transmits,
+            events,
+            timing: Vec::new(),
+            next: 0,
+            proven: false,
+            answered: 0,
+        }
     }
 
     /// Asks the server at the flow's remote address. Exactly one event will follow.
@@ -233,6 +246,11 @@ impl Client {
     /// reported.
     pub const fn is_challenged(&self) -> bool {
         matches!(&self.authentication, Authentication::LongTerm(credentials) if credentials.is_challenged())
+    }
+
+    /// How many challenges have been answered so far.
+    pub const fn challenges(&self) -> u64 {
+        self.answered
     }
 
     /// How many requests are under way.
@@ -325,6 +343,7 @@ impl Client {
         match self.send(now, pending.transaction.flow(), &pending.what) {
             Ok(transaction) => {
                 pending.challenges += 1;
+                self.answered += 1;
                 pending.transaction = transaction;
                 self.pending.push(pending);
             }

@@ -30,7 +30,7 @@ use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Rng, SplitMix64, 
 use farspeak_stun::long_term::Credentials;
 use farspeak_stun::{Authentication, ClientConfig, Message, Method, Request, RequestId, Writer};
 
-use allocation::State;
+use allocation::{Extras, State};
 use channel::Channels;
 pub use config::{Config, Families};
 pub use event::{Allocated, Event, Failure, SendError};
@@ -91,8 +91,8 @@ pub struct Client {
 /// What a request was sent for, and when: what it grants is counted from then.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Asked {
-    /// An allocation; whether the request had DONT-FRAGMENT.
-    Allocate { at: Instant, dont_fragment: bool },
+    /// An allocation.
+    Allocate(Instant, Extras),
     /// That the allocation lives on.
     Refresh(Instant),
     /// That the allocation follows us (RFC 8016).
@@ -161,6 +161,11 @@ impl Client {
             State::Allocated(allocation) => &allocation.relayed,
             _ => &[],
         }
+    }
+
+    /// How often the server has challenged us so far: once, and for each nonce that has expired.
+    pub const fn challenges(&self) -> u64 {
+        self.requests.challenges()
     }
 
     /// Lets this peer send to us, from any port, and us to it; kept alive until [`Self::forget`]. Calling it again does
@@ -281,7 +286,7 @@ impl Client {
 
     fn ended(&mut self, now: Instant, heard: Option<Flow>, asked: Asked, outcome: Outcome<'_>) {
         match asked {
-            Asked::Allocate { at, dont_fragment } => self.allocate_ended(now, heard, at, dont_fragment, outcome),
+            Asked::Allocate(at, extras) => self.allocate_ended(now, heard, at, extras, outcome),
             Asked::Refresh(at) => self.refresh_ended(now, at, outcome),
             Asked::Move(at) => self.move_ended(now, heard, at, outcome),
             Asked::Release => self.release_ended(),

@@ -78,13 +78,14 @@ fn allocates_after_a_challenge_and_refreshes_a_minute_before_the_end() {
 fn asks_for_what_the_configuration_says() {
     let v6 = AddressFamily::V6;
     let token = [7; 8];
+    let draft = AttributeType(0x8032);
     let reserving = Some(EvenPort { reserve_next: true });
     let cases = [
         (Config { families: Families::One(v6), ..config() }, vec![AttributeType::REQUESTED_ADDRESS_FAMILY]),
-        (Config { families: Families::Both, ..config() }, vec![AttributeType::ADDITIONAL_ADDRESS_FAMILY]),
+        (Config { families: Families::Both, ..config() }, vec![AttributeType::ADDITIONAL_ADDRESS_FAMILY, draft]),
         (
             Config { families: Families::Both, even_port: Some(EvenPort::default()), ..config() },
-            vec![AttributeType::ADDITIONAL_ADDRESS_FAMILY, AttributeType::EVEN_PORT],
+            vec![AttributeType::ADDITIONAL_ADDRESS_FAMILY, draft, AttributeType::EVEN_PORT],
         ),
         // RFC 8656 §7.1: not both with R, and neither with a token.
         (Config { families: Families::Both, even_port: reserving, ..config() }, vec![AttributeType::EVEN_PORT]),
@@ -175,6 +176,16 @@ fn asks_again_without_dont_fragment_if_the_server_does_not_know_it() {
     let (mut desk, request) = asked(config());
     desk.refuse(&request, 420);
     assert_eq!(failed(&mut desk).code(), Some(420));
+}
+
+#[test]
+fn asks_again_without_mobility_if_the_server_forbids_it() {
+    let (mut desk, request) = asked(config());
+    desk.refuse(&request, 405);
+    let again = desk.next();
+    assert!(!again.read().has(AttributeType::MOBILITY_TICKET));
+    desk.grant_allocation(&again, 600);
+    assert!(!allocated(&mut desk).mobile);
 }
 
 #[test]

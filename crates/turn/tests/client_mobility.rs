@@ -64,7 +64,8 @@ fn begins_anew_where_it_cannot_follow() {
             Some(code) => desk.refuse(&first, code),
             None => assert_eq!((first.flow, first.read().lifetime()), (desk.flow, Ok(Some(0))), "a farewell"),
         }
-        assert_eq!(desk.event(), Some(Event::Lost(Failure::Moved)));
+        let Some(Event::Lost(Failure::Moved(why))) = desk.event() else { panic!("not lost") };
+        assert_eq!(why.and_then(|why| why.code()), code);
         let request = desk.next();
         assert_eq!((request.method(), request.flow), (Method::ALLOCATE, new));
         desk.grant_allocation(&request, 600);

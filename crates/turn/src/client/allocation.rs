@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant};
 use farspeak_stun::attribute::AddressFamily;
-use farspeak_stun::{Attribute, Message, Method, Writer};
+use farspeak_stun::{Attribute, AttributeType, Message, Method, Writer};
 
 use super::{Allocated, Asked, Client, Config, Event, Failure, Families, Outcome, PAUSE};
 
@@ -48,7 +48,7 @@ impl Client {
     pub fn allocate(&mut self, now: Instant) {
         if matches!(self.state, State::Idle) {
             self.state = State::Allocating;
-            self.ask_for_allocation(now, self.config.dont_fragment);
+            self.ask_for_allocation(now, self.config.extras());
         }
     }
 
@@ -74,11 +74,10 @@ impl Client {
         matches!(self.state, State::Releasing)
     }
 
-    fn ask_for_allocation(&mut self, now: Instant, dont_fragment: bool) {
+    fn ask_for_allocation(&mut self, now: Instant, extras: Extras) {
         let config = self.config.clone();
-        let asked = Asked::Allocate { at: now, dont_fragment };
-        let written =
-            self.ask(now, Method::ALLOCATE, asked, move |writer| write_allocate(writer, &config, dont_fragment));
+        let asked = Asked::Allocate(now, extras);
+        let written = self.ask(now, Method::ALLOCATE, asked, move |writer| write_allocate(writer, &config, extras));
         if let Err(failure) = written {
             self.fail(failure);
         }
@@ -89,12 +88,18 @@ impl Client {
         now: Instant,
         heard: Option<Flow>,
         at: Instant,
-        dont_fragment: bool,
+        extras: Extras,
         outcome: Outcome<'_>,
     ) {
         let message = match outcome {
             // The server may not know DONT-FRAGMENT: "MAY choose to retry" without (RFC 8656 §7.4).
-            Err(Failure::Refused { code: 420, .. }) if dont_fragment => return self.ask_for_allocation(now, false),
+            Err(Failure::Refused { code: 420, .. }) if extras.dont_fragment => {
+                return self.ask_for_allocation(now, Extras { dont_fragment: false, ..extras });
+            }
+            // Nor may everybody move (RFC 8016 §3.1.4).
+            Err(Failure::Refused { code: 405, .. }) if extras.mobility => {
+                return self.ask_for_allocation(now, Extras { mobility: false, ..extras });
+            }
             Err(failure) => return self.fail(failure),
             Ok(message) => message,
         };
@@ -105,10 +110,10 @@ impl Client {
         };
         self.adopt(heard);
         self.mobility.take_ticket(&message);
-        allocated.dont_fragment = dont_fragment;
+        allocated.dont_fragment = extras.dont_fragment;
         allocated.mobile = self.mobility.has_ticket();
         let (expires, refresh) = times(at, allocated.lifetime);
-        let relayed = allocated.relayed.clone();
+        let (relayed, dont_fragment) = (allocated.relayed.clone(), extras.dont_fragment);
         self.state =
             State::Allocated(Allocation { relayed, expires, refresh: Some(refresh), doubt: None, dont_fragment });
         self.permissions.restart();
@@ -207,7 +212,18 @@ impl Client {
     }
 }
 
+/// What an Allocate request asks for besides an address; a server that refuses one of these is asked without it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Extras {
+    dont_fragment: bool,
+    mobility: bool,
+}
+
 impl Config {
+    const fn extras(&self) -> Extras {
+        Extras { dont_fragment: self.dont_fragment, mobility: self.mobility }
+    }
+
     /// What [`write_allocate`] asks for.
     fn asked_families(&self) -> Families {
         match self.families {
@@ -218,7 +234,10 @@ impl Config {
     }
 }
 
-fn write_allocate(writer: &mut Writer<'_>, config: &Config, dont_fragment: bool) {
+/// ADDITIONAL-ADDRESS-FAMILY before it had its number: what coturn up to 4.6 understands. Others pass over it.
+const DRAFT_ADDITIONAL_ADDRESS_FAMILY: AttributeType = AttributeType(0x8032);
+
+fn write_allocate(writer: &mut Writer<'_>, config: &Config, extras: Extras) {
     /// The IP protocol between relay and peers.
     const UDP: u8 = 17;
     writer.push(Attribute::RequestedTransport(UDP));
@@ -229,6 +248,7 @@ fn write_allocate(writer: &mut Writer<'_>, config: &Config, dont_fragment: bool)
         }
         Families::Both => {
             writer.push(Attribute::AdditionalAddressFamily(AddressFamily::V6));
+            writer.push_raw(DRAFT_ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
         }
     }
     match (config.reservation, config.even_port) {
@@ -241,10 +261,10 @@ fn write_allocate(writer: &mut Writer<'_>, config: &Config, dont_fragment: bool)
         (None, None) => {}
     }
     write_lifetime(writer, config.lifetime);
-    if dont_fragment {
+    if extras.dont_fragment {
         writer.push(Attribute::DontFragment(()));
     }
-    if config.mobility {
+    if extras.mobility {
         // "with a length of zero. This indicates that the client is a mobile node", RFC 8016 §3.1.1.
         writer.push(Attribute::MobilityTicket(&[]));
     }
@@ -288,9 +308,19 @@ fn read_allocated(message: &Message<'_>, families: Families) -> Option<Allocated
     if relayed.is_empty() || lifetime.is_zero() {
         return None;
     }
-    let missing = message.address_error_code().ok()?.map(|missing| (missing.family, missing.error.code));
+    let named = message.address_error_code().ok()?.map(|missing| (missing.family, missing.error.code));
+    let missing = named.or_else(|| missing_family(families, &relayed).map(|family| (family, 440)));
     let reservation = message.reservation_token().ok()?;
     Some(Allocated { relayed, mapped, lifetime, reservation, missing, dont_fragment: false, mobile: false })
+}
+
+/// Which family was asked for in vain by a server that does not say so.
+fn missing_family(families: Families, relayed: &[SocketAddr]) -> Option<AddressFamily> {
+    match (families, relayed) {
+        (Families::Both, [SocketAddr::V4(_)]) => Some(AddressFamily::V6),
+        (Families::Both, [SocketAddr::V6(_)]) => Some(AddressFamily::V4),
+        _ => None,
+    }
 }
 
 fn lifetime_of(message: &Message<'_>) -> Option<Duration> {

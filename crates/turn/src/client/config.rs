@@ -51,7 +51,8 @@ pub struct Config {
     /// client asks again without (RFC 8656 §7.4); [`Allocated::dont_fragment`](super::Allocated::dont_fragment) tells.
     /// Default false.
     pub dont_fragment: bool,
-    /// Ask for a ticket with which the allocation survives a change of our address (RFC 8016). Default true.
+    /// Ask for a ticket with which the allocation survives a change of our address (RFC 8016). A server that forbids it
+    /// (405) is asked again without; [`Allocated::mobile`](super::Allocated::mobile) tells. Default true.
     pub mobility: bool,
     /// When to send requests again and when to give up.
     pub schedule: Schedule,

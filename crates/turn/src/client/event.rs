@@ -76,7 +76,8 @@ pub struct Allocated {
     pub lifetime: Duration,
     /// What an allocation of the next port has to show, if one was reserved.
     pub reservation: Option<[u8; 8]>,
-    /// Of [`Families::Both`](super::Families::Both), what the server has no address for, and its error code.
+    /// Of [`Families::Both`](super::Families::Both), what the server has no address for, and its error code
+    /// (440 if it does not say).
     pub missing: Option<(AddressFamily, u16)>,
     /// Whether the relay sets the DF bit for us.
     pub dont_fragment: bool,
@@ -113,8 +114,8 @@ pub enum Failure {
     Unusable,
     /// The stream to the server has ended.
     FlowFailed,
-    /// Our address has changed and the allocation could not follow.
-    Moved,
+    /// Our address has changed and the allocation could not follow: it has no ticket, or this happened.
+    Moved(Option<Box<Failure>>),
     /// It was not refreshed in time.
     Expired,
     /// As many peers or channels as the configuration allows are in use.
@@ -136,7 +137,7 @@ impl Failure {
     /// row.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { code: 437, .. } | Self::Moved | Self::Expired | Self::FlowFailed => Some(Duration::ZERO),
+            Self::Refused { code: 437, .. } | Self::Moved(_) | Self::Expired | Self::FlowFailed => Some(Duration::ZERO),
             Self::Refused { code: 486 | 500..=599, .. } => Some(Duration::from_secs(60)),
             Self::NoAnswer(farspeak_stun::Failure::TimedOut | farspeak_stun::Failure::FlowFailed) => {
                 Some(Duration::from_secs(120))
@@ -194,7 +195,8 @@ impl fmt::Display for Failure {
             Self::TryAlternate { server, .. } => write!(f, "the server wants us to ask {server}"),
             Self::Unusable => f.write_str("the server's answer cannot be used"),
             Self::FlowFailed => f.write_str("the connection to the server has ended"),
-            Self::Moved => f.write_str("our address has changed and the allocation cannot follow"),
+            Self::Moved(None) => f.write_str("our address has changed and the allocation cannot follow"),
+            Self::Moved(Some(why)) => write!(f, "our address has changed and the allocation cannot follow: {why}"),
             Self::Expired => f.write_str("the allocation was not refreshed in time"),
             Self::Full => f.write_str("as many peers or channels as the configuration allows are in use"),
         }

@@ -86,12 +86,12 @@ impl Client {
             State::Allocated(_) if self.mobility.has_ticket() => self.begin_move(now, flow, Why::Told),
             State::Allocated(_) => {
                 let _ = self.ask_to_delete(now, Asked::Farewell);
-                self.lose(Failure::Moved);
+                self.lose(Failure::Moved(None));
                 self.flow = flow;
                 self.allocate(now);
             }
             State::Allocating => {
-                self.cancel(|asked| matches!(asked, Asked::Allocate { .. }));
+                self.cancel(|asked| matches!(asked, Asked::Allocate(..)));
                 self.state = State::Idle;
                 self.flow = flow;
                 self.allocate(now);
@@ -168,8 +168,8 @@ impl Client {
                 self.events.push_back(Event::Moved);
                 self.show_up(now);
             }
-            (Err(_), Why::Told) => {
-                self.lose(Failure::Moved);
+            (Err(failure), Why::Told) => {
+                self.lose(Failure::Moved(Some(Box::new(failure))));
                 self.flow = to;
                 self.allocate(now);
             }

@@ -1,0 +1,162 @@
+//! The sockets and connections of the example: what `farspeak-net` is for the real thing.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farspeak_sansio::{Flow, FlowId, Rng, Transmit, Transport};
+use farspeak_stun::framing::{Framed, StreamFramer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::options::Options;
+
+/// How long a socket is listened to before the next one's turn.
+const TURN: Duration = Duration::from_millis(1);
+
+/// Randomness of the system.
+pub struct SystemRandom(File);
+
+impl SystemRandom {
+    pub fn new() -> io::Result<Self> {
+        File::open("/dev/urandom").map(Self)
+    }
+}
+
+impl Rng for SystemRandom {
+    fn next_u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        self.0.read_exact(&mut bytes).expect("/dev/urandom has no end");
+        u64::from_le_bytes(bytes)
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+enum Way {
+    Datagrams(UdpSocket),
+    Stream(Box<dyn Stream>, StreamFramer),
+}
+
+struct Link {
+    flow: Flow,
+    way: Way,
+}
+
+/// Everything that leads to the server.
+pub struct Links {
+    transport: Transport,
+    server: SocketAddr,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    links: Vec<Link>,
+    opened: u32,
+}
+
+impl Links {
+    pub fn new(options: &Options) -> Result<Self, Box<dyn std::error::Error>> {
+        let tls = match options.transport {
+            Transport::Tls => {
+                let mut roots = RootCertStore::empty();
+                for certificate in CertificateDer::pem_file_iter(options.ca.as_deref().ok_or("--ca is missing")?)? {
+                    roots.add(certificate?)?;
+                }
+                let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+                Some((Arc::new(config), ServerName::try_from(options.name.clone())?))
+            }
+            _ => None,
+        };
+        Ok(Self { transport: options.transport, server: options.server, tls, links: Vec::new(), opened: 0 })
+    }
+
+    /// A new socket, or a new connection.
+    pub fn open(&mut self) -> io::Result<Flow> {
+        let (way, local) = match self.transport {
+            Transport::Udp => {
+                let any = match self.server.ip() {
+                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                    IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                };
+                let socket = UdpSocket::bind((any, 0))?;
+                socket.connect(self.server)?;
+                socket.set_read_timeout(Some(TURN))?;
+                let local = socket.local_addr()?;
+                (Way::Datagrams(socket), local)
+            }
+            _ => {
+                let stream = TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?;
+                stream.set_nodelay(true)?;
+                let local = stream.local_addr()?;
+                let clone = stream.try_clone()?;
+                let mut way: Box<dyn Stream> = Box::new(stream);
+                if let Some((config, name)) = &self.tls {
+                    let connection =
+                        ClientConnection::new(Arc::clone(config), name.clone()).map_err(io::Error::other)?;
+                    let mut stream = StreamOwned::new(connection, way);
+                    stream.flush()?; // the handshake
+                    while stream.conn.is_handshaking() {
+                        stream.conn.complete_io(&mut stream.sock)?;
+                    }
+                    way = Box::new(stream);
+                }
+                clone.set_read_timeout(Some(TURN))?;
+                (Way::Stream(way, StreamFramer::default()), local)
+            }
+        };
+        self.opened += 1;
+        let flow = Flow { id: FlowId::new(0, self.opened, 1), transport: self.transport, local, remote: self.server };
+        self.links.push(Link { flow, way });
+        Ok(flow)
+    }
+
+    /// What has arrived, and which streams have ended.
+    pub fn receive(&mut self) -> Vec<(Flow, Option<Vec<u8>>)> {
+        let mut received = Vec::new();
+        let mut buffer = [0; 65_536];
+        self.links.retain_mut(|link| {
+            match &mut link.way {
+                Way::Datagrams(socket) => {
+                    if let Ok(length) = socket.recv(&mut buffer) {
+                        received.push((link.flow, Some(buffer[..length].to_vec())));
+                    }
+                }
+                Way::Stream(stream, framer) => {
+                    match stream.read(&mut buffer) {
+                        Ok(0) => received.push((link.flow, None)),
+                        Ok(length) => framer.push(&buffer[..length]),
+                        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                        Err(_) => received.push((link.flow, None)),
+                    }
+                    while let Some(Framed::Stun(bytes) | Framed::ChannelData(bytes)) = framer.next() {
+                        received.push((link.flow, Some(bytes.to_vec())));
+                    }
+                    if framer.is_lost() {
+                        received.push((link.flow, None));
+                    }
+                }
+            }
+            received.last().is_none_or(|(flow, bytes)| *flow != link.flow || bytes.is_some())
+        });
+        received
+    }
+
+    /// Sends over the link of this flow; without one, over a new one.
+    pub fn send(&mut self, transmit: &Transmit) -> io::Result<()> {
+        let known = |link: &Link| link.flow.id == transmit.flow.id;
+        let at = match self.links.iter().position(known) {
+            Some(at) => at,
+            None if transmit.flow.id == FlowId::UNBOUND => {
+                self.open()?;
+                self.links.len() - 1
+            }
+            None => return Ok(()), // a flow that has ended; the client has been told
+        };
+        match &mut self.links[at].way {
+            Way::Datagrams(socket) => socket.send(&transmit.bytes).map(|_| ()),
+            Way::Stream(stream, _) => stream.write_all(&transmit.bytes).and_then(|()| stream.flush()),
+        }
+    }
+}
