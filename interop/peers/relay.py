@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import socket
+import ssl
 import subprocess
 import time
 
@@ -41,6 +42,7 @@ class Relay:
         self.ca = os.path.join(self.folder, "ca.pem")
         self.pinning = processes.pinned(core)
         self.shards, self.addresses, self.peers, self.limits = shards, addresses, peers, limits
+        self.https = None                               # a port shared with HTTPS, if there is one
         self.process = None
 
     def __enter__(self):
@@ -71,6 +73,13 @@ class Relay:
                 return asking.recv(1024)[:2] == b"\x01\x01"
             except OSError:
                 return False
+
+    def certificate(self):
+        """A PEM file with the certificate that the server shows, as whoever connects gets it."""
+        path = os.path.join(self.folder, "shown.pem")
+        with open(path, "w") as out:
+            out.write(ssl.get_server_certificate(("127.0.0.1", self.tls)))
+        return path
 
     def time_limited(self, name="alice", lives=3600):
         """User name and password by the REST scheme."""
