@@ -103,6 +103,9 @@ class Coturn(Relay):
         for address in self.addresses:
             arguments += ["-L", address]
         arguments += ["-E", "127.0.0.1"] + (["-E", "::1"] if "::1" in self.addresses else [])
+        if "127.0.0.0/8" not in self.peers:
+            arguments += ["--denied-peer-ip=127.0.0.0-127.255.255.255",
+                          *(f"--allowed-peer-ip={peer.removesuffix('/32')}" for peer in self.peers)]
         arguments += ["--use-auth-secret", f"--static-auth-secret={self.secret}"] if self.rest else [
             "--lt-cred-mech", "-u", f"{self.user}:{self.password}"]
         if self.tls:
