@@ -1,0 +1,213 @@
+"""A network in a box: a public wire, a server on it, and sites behind translators of every kind.
+
+        site a: host ── lan ── router ──┐                    ┌── router ── lan ── host :site b
+              192.168.1.2   .1          wan ── public wire ── wan   .1       192.168.1.2
+                                  203.0.113.x      │    203.0.113.y
+                                           server .10 and .11
+
+Every site has the same inside network, as homes do. Each part is a network namespace without a name, which lives as long
+as a process that reads from us: whatever ends this program, even SIGKILL, ends the network.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+
+from peers import processes
+from peers.processes import Failure, Missing
+
+SERVER, SERVER_TOO = "203.0.113.10", "203.0.113.11"
+WIRE = "203.0.113"
+INSIDE = "192.168.1"
+HOST = f"{INSIDE}.2"
+
+# What a router does with packets, by kind: (what arrives uncalled for from outside, how it translates, what it lets out).
+UNCALLED = {"full cone": "meta l4proto udp dnat to {host}",
+            "address-restricted": "ip saddr @contacted meta l4proto udp dnat to {host}"}
+TRANSLATES = {"symmetric": "masquerade random,fully-random"}
+LETS_OUT = {"no UDP": "meta l4proto != udp accept",
+            "TLS to 443 only": "tcp dport 443 accept"}
+KINDS = ("none", "full cone", "address-restricted", "port-restricted", "symmetric", "no UDP", "TLS to 443 only")
+
+
+class Namespace:
+    """A network namespace, and what runs in it."""
+
+    def __init__(self, name):
+        self.name = name
+        # Ends when our end of the pipe closes; `unshare` becomes `cat`.
+        self.holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.PIPE, start_new_session=True)
+        ours = os.readlink("/proc/self/ns/net")
+
+        def entered():
+            if self.holder.poll() is not None:
+                raise Missing(f"cannot make a network namespace: {self.holder.stderr.read().decode().strip()}")
+            try:
+                return os.readlink(f"/proc/{self.holder.pid}/ns/net") != ours
+            except OSError:
+                return False
+        processes.wait_for(f"the namespace of {name}", entered, 5)
+        self.run("ip", "link", "set", "lo", "up")
+
+    @property
+    def pid(self):
+        return str(self.holder.pid)
+
+    def inside(self, *arguments):
+        """The command that runs `arguments` in here."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--", *arguments]
+
+    def run(self, *arguments, text=None, patience=20):
+        done = subprocess.run(self.inside(*arguments), input=text, capture_output=True, text=True, timeout=patience)
+        if done.returncode:
+            raise Failure(f"{self.name}: {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def start(self, arguments, log, **options):
+        """Like `processes.start`, in here; ends when the thread that called this ends, at the latest."""
+        return processes.start(self.inside(*arguments), log, preexec_fn=dies_with_us, **options)
+
+    def open(self, arguments, log, **options):
+        """A process in here whose standard input and output are ours."""
+        with open(log, "ab") as errors:
+            process = subprocess.Popen(self.inside(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       stderr=errors, text=True, bufsize=1, preexec_fn=dies_with_us, **options)
+        process.log = log
+        processes.RUNNING.append(process)
+        return process
+
+    def close(self):
+        self.holder.stdin.close()
+        self.holder.kill()
+        self.holder.wait()
+
+
+class Site:
+    """A host behind a router of some kind; with kind `none`, a host on the public wire."""
+
+    def __init__(self, lab, name, kind, number):
+        self.name, self.kind = name, kind
+        self.public = f"{WIRE}.{number}"
+        self.host = Namespace(name)
+        lab.namespaces.append(self.host)
+        if kind == "none":
+            lab.attach(self.host, "eth0", [self.public])
+            return
+        self.router = Namespace(f"router of {name}")
+        lab.namespaces.append(self.router)
+        lab.attach(self.router, "wan", [self.public])
+        self.router.run("ip", "link", "add", "lan", "type", "veth", "peer", "name", "eth0", "netns", self.host.pid)
+        batch(self.router, f"address add {INSIDE}.1/24 dev lan", "link set lan up")
+        batch(self.host, f"address add {HOST}/24 dev eth0", "link set eth0 up", f"route add default via {INSIDE}.1")
+        self.router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        self.router.run("nft", "-f", "-", text=rules(kind))
+
+
+class Lab:
+    """The public wire, the server's namespace and the sites; a context manager."""
+
+    def __init__(self):
+        self.namespaces, self.sites = [], {}
+        self.attached = 0
+
+    def __enter__(self):
+        for command, package in (("ip", "iproute2"), ("nft", "nftables"), ("unshare", "util-linux"),
+                                 ("nsenter", "util-linux")):
+            processes.install(command, package)
+        try:
+            self.wire = Namespace("the public wire")
+            self.namespaces.append(self.wire)
+            batch(self.wire, "link add wire type bridge", "link set wire up")
+            self.server = Namespace("the server")
+            self.namespaces.append(self.server)
+            self.attach(self.server, "eth0", [SERVER, SERVER_TOO])
+        except Failure:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for namespace in self.namespaces:
+            namespace.close()
+
+    def site(self, name, kind):
+        self.sites[name] = Site(self, name, kind, 20 + len(self.sites))
+        return self.sites[name]
+
+    def attach(self, namespace, interface, addresses):
+        """Puts a namespace on the public wire."""
+        self.attached += 1
+        port = f"port{self.attached}"
+        self.wire.run("ip", "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace.pid)
+        batch(self.wire, f"link set {port} master wire", f"link set {port} up")
+        batch(namespace, *(f"address add {address}/24 dev {interface}" for address in addresses), f"link set {interface} up")
+
+
+def batch(namespace, *lines):
+    namespace.run("ip", "-batch", "-", text="\n".join(lines) + "\n")
+
+
+def rules(kind):
+    """What the router's kernel is told."""
+    uncalled = UNCALLED.get(kind, "").format(host=HOST)
+    return f"""
+table ip nat {{
+    # Whom the host has sent to lately.
+    set contacted {{ type ipv4_addr; flags dynamic,timeout; timeout 60s; }}
+    chain arriving {{
+        type nat hook prerouting priority dstnat;
+        iifname "wan" {uncalled or "accept"}
+    }}
+    chain leaving {{
+        type nat hook postrouting priority srcnat;
+        oifname "wan" {TRANSLATES.get(kind, "masquerade")}
+    }}
+}}
+table ip filter {{
+    chain through {{
+        type filter hook forward priority filter; policy drop;
+        ct state established,related accept
+        ct status dnat accept
+        iifname "lan" {LETS_OUT.get(kind, "accept")}
+    }}
+    # A router says nothing to strangers.
+    chain for_the_router {{
+        type filter hook input priority filter; policy drop;
+        iifname "lan" accept
+        ct state established,related accept
+    }}
+}}
+table ip nat {{
+    chain remembering {{
+        type filter hook postrouting priority mangle;
+        oifname "wan" update @contacted {{ ip daddr }}
+    }}
+}}
+"""
+
+
+def dies_with_us():
+    """For `preexec_fn`: SIGKILL when the thread that started the process is gone (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def possible():
+    """Why there can be no laboratory here; None if there can."""
+    if not os.path.exists("/proc/self/ns/net"):
+        return "this system has no network namespaces"
+    if os.geteuid() == 0 and subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode == 0:
+        return None
+    return "network namespaces need root"
+
+
+def become_root():
+    """Where we are not root but may have namespaces of our own: begins again as root of one."""
+    if os.geteuid() == 0 or os.environ.get("FARSPEAK_LAB") or not shutil.which("unshare"):
+        return
+    mapped = ["unshare", "--user", "--map-root-user"]
+    if subprocess.run([*mapped, "--net", "true"], capture_output=True).returncode == 0:
+        os.environ["FARSPEAK_LAB"] = "mapped"
+        os.execvp("unshare", [*mapped, *os.sys.orig_argv])
