@@ -1,0 +1,261 @@
+//! An ICE agent for the command line: tries whether two ends connect, and tells how.
+//!
+//! What the other end must know comes out as lines and goes in as lines, carried by whatever signalling there is:
+//!
+//! ```text
+//! lite                             only if this end is lite; the first line then
+//! ufrag 8hhY…                      credentials: these two before all candidates
+//! pwd asd88fgpdd777uzjYhagZg…
+//! candidate:1 1 udp 2130706431 192.0.2.1 50000 typ host
+//! end                              of candidates
+//! ```
+//!
+//! ```text
+//! cargo run -p farspeak-ice --example ice_agent -- --controlling --turn turns:relay.example:443 --user alice --password …
+//! ```
+//!
+//! When the agents have selected a way, each sends packets and echoes those of the other. Ends when its input ends.
+
+mod options;
+mod talk;
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use farspeak_ice::{Agent, Candidate, Credentials, Event, Interface, Mode, RemoteOptions, State};
+use farspeak_net::{Clock, Framed, Framer, Framing, Peer, PeerConfig, PeerHandle};
+use farspeak_sansio::{Instant, Rng};
+use farspeak_stun::framing::{self, StreamFramer};
+use options::Options;
+use talk::Talk;
+use tokio::sync::Notify;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::read(std::env::args().skip(1))?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(options))
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let agent = Agent::new(options.agent.clone(), Box::new(SystemRandom(File::open("/dev/urandom")?)));
+    let config = PeerConfig { tls: options.tls.clone(), ..PeerConfig::default() };
+    let user = Rc::new(User::new(&options));
+    let hearing = Rc::clone(&user);
+    let (mut peer, handle) = Peer::new(agent, Stun, config, Clock::start(), move |_, agent, now, event| {
+        hearing.hear(agent, now, event);
+    });
+    peer.with(|context, agent, now| -> io::Result<()> {
+        for (server, name) in &options.names {
+            context.name_server(*server, name.clone());
+        }
+        user.introduce(agent, options.agent.mode == Mode::Lite);
+        for own in options.addresses()? {
+            for component in 1..=options.agent.components {
+                let local = context.bind(own.address)?;
+                agent.add_socket(now, component, local, Interface::default());
+            }
+        }
+        agent.sockets_complete(now);
+        Ok(())
+    })?;
+    let input = handle.clone();
+    std::thread::spawn(move || read_signalling(&input));
+    let talking = talk::talk(handle, user, options.packets);
+    tokio::select! {
+        _ = peer.run() => {}
+        () = talking => unreachable!("it talks until it is dropped"),
+    }
+    Ok(())
+}
+
+/// What the example does with what the agent tells.
+struct User {
+    json: bool,
+    components: u16,
+    /// When the peer's credentials came.
+    remote: Cell<Option<Instant>>,
+    talk: RefCell<Talk>,
+    /// Every component has its way.
+    ready: Notify,
+}
+
+impl User {
+    fn new(options: &Options) -> Self {
+        Self {
+            json: options.json,
+            components: options.agent.components,
+            remote: Cell::default(),
+            talk: RefCell::default(),
+            ready: Notify::new(),
+        }
+    }
+
+    fn introduce(&self, agent: &Agent, lite: bool) {
+        if lite {
+            say("lite");
+        }
+        let own = agent.credentials();
+        say(&format!("ufrag {}", own.ufrag()));
+        say(&format!("pwd {}", own.password()));
+    }
+
+    fn hear(&self, agent: &mut Agent, now: Instant, event: Event) {
+        match event {
+            Event::LocalCandidate(candidate) => say(&candidate.to_string()),
+            Event::EndOfCandidates => say("end"),
+            Event::StateChanged(state) => {
+                if state == State::Checking {
+                    self.remote.set(Some(now));
+                }
+                self.tell("state", now, &[("state", quoted(&format!("{state:?}").to_lowercase()))]);
+                if state == State::Completed {
+                    self.ready.notify_one();
+                }
+            }
+            Event::Selected { component, local, remote, relayed } => {
+                let details = [
+                    ("component", component.to_string()),
+                    ("local", quoted(&local.to_string())),
+                    ("remote", quoted(&remote.to_string())),
+                    ("relayed", relayed.to_string()),
+                ];
+                self.tell("selected", now, &details);
+            }
+            Event::Data { component, bytes } => {
+                let answer = self.talk.borrow_mut().hear(now, component, &bytes);
+                if let Some(answer) = answer {
+                    let _ = agent.send(now, component, &answer); // the peer will see that it is missing
+                }
+            }
+            Event::RoleChanged { controlling } => self.tell("role", now, &[("controlling", controlling.to_string())]),
+            Event::ConsentLost { component } => {
+                self.tell("consent lost", now, &[("component", component.to_string())]);
+            }
+            Event::ServerFailed { server, reason } => {
+                let details = [("server", quoted(&server.to_string())), ("reason", quoted(&format!("{reason:?}")))];
+                self.tell("server failed", now, &details);
+            }
+            // No multicast DNS here: names are of no use.
+            Event::Resolve { name } => agent.resolved(now, &name, &[]),
+            _ => {}
+        }
+    }
+
+    /// A line for whoever watches: JSON on standard output, else words on standard error. Milliseconds count from the
+    /// peer's credentials.
+    fn tell(&self, event: &str, now: Instant, details: &[(&str, String)]) {
+        let since = self.remote.get().map_or(Duration::ZERO, |remote| now - remote).as_millis();
+        if self.json {
+            let details: String = details.iter().map(|(name, value)| format!(",\"{name}\":{value}")).collect();
+            say(&format!("{{\"event\":\"{event}\",\"ms\":{since}{details}}}"));
+        } else {
+            let details: String = details.iter().map(|(name, value)| format!(" {name} {value}")).collect();
+            eprintln!("{since:6} ms  {event}:{details}");
+        }
+    }
+}
+
+/// Lines of the other end, until there are no more: then the agent ends.
+fn read_signalling(handle: &PeerHandle<Agent>) {
+    let mut options = RemoteOptions { trickle: true, ..RemoteOptions::default() };
+    let mut ufrag = String::new();
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        let done = match line.trim().split_once(' ') {
+            None if line.trim() == "lite" => {
+                options.lite = true;
+                Ok(())
+            }
+            None if line.trim() == "end" => handle.run(|_, agent, now| agent.end_of_remote_candidates(now)),
+            Some(("ufrag", rest)) => {
+                ufrag = rest.to_owned();
+                Ok(())
+            }
+            Some(("pwd", password)) => match Credentials::new(&ufrag, password) {
+                Ok(credentials) => handle.run(move |_, agent, now| agent.set_remote(now, &credentials, options)),
+                Err(error) => return complain(&error),
+            },
+            _ => match line.parse::<Candidate>() {
+                Ok(candidate) => handle.run(move |_, agent, now| agent.add_remote_candidate(now, candidate)),
+                Err(error) => {
+                    complain(&error); // it is ignored, the others stay (RFC 8839 §5.1)
+                    Ok(())
+                }
+            },
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+    let _ = handle.run(|context, agent, now| {
+        agent.close(now);
+        context.stop();
+    });
+}
+
+fn complain(error: &dyn std::error::Error) {
+    eprintln!("ice_agent: {error}");
+}
+
+/// One line out, at once.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush()); // nobody listens any more: the input will end as well
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_default())
+}
+
+/// Streams to TURN servers: STUN messages and ChannelData. Datagrams: whatever they are.
+struct Stun;
+
+struct StunStream {
+    framer: StreamFramer,
+}
+
+impl Framer for StunStream {
+    fn push(&mut self, bytes: &[u8]) {
+        self.framer.push(bytes);
+    }
+
+    fn next(&mut self) -> Option<Framed<'_>> {
+        if self.framer.is_lost() {
+            return Some(Framed::Broken { reply: None, reason: "neither STUN nor ChannelData".into() });
+        }
+        let (framing::Framed::Stun(bytes) | framing::Framed::ChannelData(bytes)) = self.framer.next()?;
+        Some(Framed::Message(bytes.into()))
+    }
+
+    fn is_partial(&self) -> bool {
+        self.framer.pending() > 0
+    }
+}
+
+impl Framing for Stun {
+    type Stream = StunStream;
+
+    fn stream(&self) -> StunStream {
+        StunStream { framer: StreamFramer::default() }
+    }
+
+    fn datagram<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
+        Framed::Message(bytes.into())
+    }
+
+    fn websocket<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
+        Framed::Message(bytes.into())
+    }
+}
+
+/// The system's own randomness.
+struct SystemRandom(File);
+
+impl Rng for SystemRandom {
+    fn next_u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        self.0.read_exact(&mut bytes).expect("the system's randomness never ends");
+        u64::from_le_bytes(bytes)
+    }
+}
