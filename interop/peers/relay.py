@@ -126,8 +126,8 @@ class Farspeak(Relay):
         raise Failure(f"{binary} knows no relay yet")
 
 
-def certificate(folder):
-    """An authority and a certificate for `localhost` and the loopback addresses: ca.pem, srv.pem, srv.key."""
+def certificate(folder, names="DNS:localhost,IP:127.0.0.1,IP:::1"):
+    """An authority and a certificate for `names`, usually of this host: ca.pem, srv.pem, srv.key."""
     def openssl(*arguments):
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -135,6 +135,6 @@ def certificate(folder):
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
     openssl("req", *curve, "-keyout", "srv.key", "-out", "srv.csr", "-subj", "/CN=localhost")
     with open(os.path.join(folder, "ext"), "w") as out:
-        out.write("subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth\n")
+        out.write(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
     openssl("x509", "-req", "-in", "srv.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
             "-extfile", "ext", "-out", "srv.pem")

@@ -1,0 +1,89 @@
+"""Two of our agents, with us as their signalling."""
+
+import json
+import os
+import threading
+
+from peers import processes
+from peers.processes import Failure
+from peers.server import built
+
+
+class Agent:
+    """The example `ice_agent` in a namespace: its signalling goes to `hear`, what it tells is kept."""
+
+    def __init__(self, namespace, arguments, log):
+        binary = os.environ.get("FARSPEAK_ICE_AGENT") or built(
+            os.path.join("examples", "ice_agent"), "-p farspeak-ice --example ice_agent")
+        self.events, self.log = [], log
+        self.process = namespace.open([binary, "--json", *arguments], log)
+
+    def listen(self, hear):
+        threading.Thread(target=self._listen, args=(hear,), daemon=True).start()
+
+    def _listen(self, hear):
+        with open(self.log + ".lines", "w") as copy:
+            for line in self.process.stdout:
+                copy.write(line)
+                copy.flush()
+                if line.startswith("{"):
+                    self.events.append(json.loads(line))
+                else:
+                    hear(line)
+
+    def tell(self, line):
+        """A line of signalling from the other end."""
+        try:
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+        except OSError:
+            pass                                        # it has ended: somebody else notices
+
+    def of(self, kind):
+        return [event for event in list(self.events) if event["event"] == kind]
+
+    def state(self):
+        states = self.of("state")
+        return states[-1]["state"] if states else "new"
+
+    def has_talked(self, components):
+        if self.process.poll() is not None:
+            raise Failure(f"an agent ended with {self.process.returncode}: {processes.tail(self.log, 5)}")
+        return self.state() == "failed" or len(self.of("data")) == components
+
+    def ways(self):
+        """The last selected pair of each component."""
+        return {event["component"]: event for event in self.of("selected")}
+
+    def end(self):
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass
+        processes.stop(self.process, wait=3)
+
+
+def connect(one, other, components, relay, seconds=30):
+    """Lets the two find each other and talk: (how, what is wrong, details)."""
+    try:
+        one.listen(other.tell)
+        other.listen(one.tell)
+        processes.wait_for("talk between the agents", lambda: one.has_talked(components) and other.has_talked(components),
+                           seconds)
+        if "failed" in (one.state(), other.state()):
+            return "not at all", f"states {one.state()} and {other.state()}", ""
+        lost = [f"{data['sent'] - data['echoed']} of {data['sent']} packets lost"
+                for data in one.of("data") + other.of("data") if data["echoed"] != data["sent"]]
+        ways = [*one.ways().values(), *other.ways().values()]
+        relayed = any(way["relayed"] or way["remote"].startswith(relay + ":") for way in ways)
+        first = max(next((event["ms"] for event in agent.of("state") if event["state"] == "connected"), -1)
+                    for agent in (one, other))
+        done = max(agent.of("state")[-1]["ms"] for agent in (one, other))
+        times = sorted(data["round_trip_us"] for data in one.of("data") + other.of("data"))
+        detail = f"sends after {first} ms, selected after {done} ms, round trip {times[len(times) // 2]} us"
+        return "relayed" if relayed else "direct", "; ".join(lost), detail
+    except Failure as failure:
+        return "not at all", f"{failure}; states {one.state()} and {other.state()}", ""
+    finally:
+        one.end()
+        other.end()

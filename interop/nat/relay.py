@@ -1,0 +1,56 @@
+"""The server of the laboratory: STUN and TURN on 3478 over UDP and TCP, TURN inside TLS on 443. Ours, or coturn."""
+
+import os
+
+from peers import processes, relay
+from peers.processes import Failure
+from peers.server import built
+
+from .lab import SERVER, SERVER_TOO, WIRE
+
+USER, PASSWORD = "alice", "0123456789abcdef"
+
+
+class Server:
+    """A context manager; `FARSPEAK_RELAY=coturn` for the other server."""
+
+    def __init__(self, namespace, folder):
+        self.namespace, self.folder = namespace, folder
+        self.name = os.environ.get("FARSPEAK_RELAY", "farspeak")
+        self.log = os.path.join(folder, "relay.log")
+        self.ca = os.path.join(folder, "ca.pem")
+
+    def __enter__(self):
+        relay.certificate(self.folder, f"IP:{SERVER}")
+        starters = {"coturn": self.coturn, "farspeak": self.farspeak}
+        self.process = self.namespace.start([str(word) for word in starters[self.name]()], self.log)
+        processes.wait_for(f"{self.name} listening", self.listens, 20)
+        return self
+
+    def __exit__(self, *_):
+        processes.stop(self.process)
+
+    def listens(self):
+        if self.process.poll() is not None:
+            raise Failure(f"{self.name} ended with {self.process.returncode}:\n{processes.tail(self.log)}")
+        listening = self.namespace.run("ss", "-Hltun")
+        return all(f"{SERVER}:{port}" in listening or f"*:{port}" in listening or f"0.0.0.0:{port}" in listening
+                   for port in (443, 3478))
+
+    def arguments(self):
+        """What an agent must know of it."""
+        return ["--stun", f"{SERVER}:3478", "--user", USER, "--password", PASSWORD, "--ca", self.ca,
+                "--turn", f"turn:{SERVER}:3478?transport=udp", "--turn", f"turn:{SERVER}:3478?transport=tcp",
+                "--turn", f"turns:{SERVER}:443"]
+
+    def coturn(self):
+        processes.install("turnserver", "coturn")
+        return ["turnserver", "-n", "--no-cli", "-L", SERVER, "-L", SERVER_TOO, "-E", SERVER, "-p", 3478,
+                "--tls-listening-port", 443, "--no-dtls", "-r", "farspeak.test", "--lt-cred-mech", "-u", f"{USER}:{PASSWORD}",
+                "--cert", f"{self.folder}/srv.pem", "--pkey", f"{self.folder}/srv.key", "--log-file", self.log,
+                "--simple-log", "--pidfile", f"{self.folder}/pid", "--fingerprint"]
+
+    def farspeak(self):
+        """The addresses of the laboratory are for documentation: the node relays to them because it is told to here."""
+        binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
+        raise Failure(f"{binary} knows no relay yet; allow {WIRE}.0/24")
