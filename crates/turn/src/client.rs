@@ -318,14 +318,16 @@ impl Client {
     }
 }
 
-/// Whether a received flow is the one that we know: on datagrams by our socket's address, on streams by the connection.
+/// Whether a flow is the one that we know: on datagrams by our socket's address, on streams by the connection. One that the
+/// driver has opened for us has a handle that we do not know so far, and perhaps another port than we said.
 fn is_same(own: &Flow, flow: &Flow) -> bool {
-    let same = own.transport == flow.transport && own.remote == flow.remote;
-    if own.transport.is_reliable() {
-        return same && (own.id == flow.id || own.id == FlowId::UNBOUND || flow.id == FlowId::UNBOUND);
-    }
     let any = own.local.ip().is_unspecified() && own.local.port() == flow.local.port();
-    same && (own.local == flow.local || any)
+    let local = own.local == flow.local || any;
+    let end = match (own.transport.is_reliable(), own.id, flow.id) {
+        (true, own, id) if id != FlowId::UNBOUND => own == id || own == FlowId::UNBOUND,
+        _ => local,
+    };
+    own.transport == flow.transport && own.remote == flow.remote && end
 }
 
 /// An IPv4 address that came in IPv6's clothes means the IPv4 address.
@@ -357,7 +359,7 @@ impl Machine for Client {
     }
 
     fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
-        if !self.is_from_server(&flow) {
+        if !self.is_from_server(&flow) || self.mobility.knows_end(now, &flow) {
             return;
         }
         self.requests.handle_flow_failed(now, flow);

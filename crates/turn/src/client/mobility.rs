@@ -22,8 +22,8 @@ pub(super) struct Mobility {
     old: Option<Flow>,
     /// Whom we last sent something.
     peer: Option<SocketAddr>,
-    /// When a broken stream was last replaced.
-    replaced: Option<Instant>,
+    /// When a broken stream was last replaced, and whether it had a handle.
+    replaced: Option<(Instant, bool)>,
 }
 
 #[derive(Debug)]
@@ -68,6 +68,12 @@ impl Mobility {
     /// Flows besides the client's own over which the server may be heard.
     pub(super) fn flows(&self) -> impl Iterator<Item = &Flow> {
         self.moving.as_ref().map(|moving| &moving.to).into_iter().chain(&self.old)
+    }
+
+    /// Whether the end of the stream is known already: drivers tell it twice, by the connection's handle and by the flow
+    /// that we asked for.
+    pub(super) fn knows_end(&self, now: Instant, flow: &Flow) -> bool {
+        flow.transport.is_reliable() && flow.id == FlowId::UNBOUND && self.replaced == Some((now, true))
     }
 
     pub(super) const fn note_peer(&mut self, peer: SocketAddr) {
@@ -120,12 +126,13 @@ impl Client {
     /// The stream that the allocation lived on has ended.
     pub(super) fn stream_ended(&mut self, now: Instant) {
         let again = Flow { id: FlowId::UNBOUND, ..self.flow };
-        let unsteady = self.mobility.replaced.is_some_and(|last| now - last < STEADY);
+        let unsteady = self.mobility.replaced.is_some_and(|(last, _)| now - last < STEADY);
+        let had_handle = self.flow.id != FlowId::UNBOUND;
         match self.state {
             State::Allocated(_) if self.mobility.is_moving() => self.flow = again,
             State::Allocated(_) if self.mobility.has_ticket() && !unsteady => {
                 self.flow = again;
-                self.mobility.replaced = Some(now);
+                self.mobility.replaced = Some((now, had_handle));
                 self.begin_move(now, again, Why::Ended);
             }
             State::Allocated(_) => {
