@@ -21,6 +21,7 @@ mod session;
 mod stun_message;
 mod stun_server;
 mod transaction;
+mod turn_client;
 mod uri;
 
 use std::sync::OnceLock;
@@ -47,6 +48,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("offer_answer", offer_answer::fuzz),
     ("stun_message", stun_message::fuzz),
     ("stun_server", stun_server::fuzz),
+    ("turn_client", turn_client::fuzz),
     ("port_mapping", port_mapping::fuzz),
 ];
 

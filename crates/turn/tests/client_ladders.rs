@@ -364,7 +364,7 @@ fn the_next_port_is_there_for_who_has_the_token() {
     let rtp = world.phone("rtp", Transport::Udp, Config { even_port, ..alice() });
     let first = world.allocate(rtp);
     let reservation = world.net.machine(rtp).allocated().reservation;
-    assert!(first.port() % 2 == 0 && reservation.is_some());
+    assert!(first.port().is_multiple_of(2) && reservation.is_some());
     let rtcp = world.phone("rtcp", Transport::Udp, Config { reservation, ..alice() });
     let second = world.allocate(rtcp);
     assert_eq!(second.port(), first.port() + 1);
