@@ -90,16 +90,16 @@ class Relay:
 class Coturn(Relay):
     name = "coturn"
 
-    def __init__(self, rest=False, **options):
-        """coturn knows the static user, or with `rest` the shared secret; not both at once."""
+    def __init__(self, rest=False, mobility=True, more=(), **options):
+        """coturn knows the static user, or with `rest` the shared secret; not both at once. `more` are arguments of its own."""
         super().__init__(**options)
-        self.rest = rest
+        self.rest, self.mobility, self.more = rest, mobility, more
 
     def start(self):
         processes.install("turnserver", "coturn")
         arguments = ["turnserver", "-n", "--no-cli", "-p", self.port, "-r", REALM, "-m", self.shards, "--no-stdout-log",
                      "--log-file", self.log, "--simple-log", "--pidfile", os.path.join(self.folder, "pid"), "--no-dtls",
-                     "--allow-loopback-peers", "--mobility", "--fingerprint"]
+                     "--allow-loopback-peers", "--fingerprint", *(["--mobility"] if self.mobility else []), *self.more]
         for address in self.addresses:
             arguments += ["-L", address]
         arguments += ["-E", "127.0.0.1"] + (["-E", "::1"] if "::1" in self.addresses else [])
