@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 
-from peers import processes
+from peers import ice, processes
 from peers.processes import Failure, Missing
 
 SERVER, SERVER_TOO = "203.0.113.10", "203.0.113.11"
@@ -70,14 +70,9 @@ class Namespace:
         """Like `processes.start`, in here; ends when the thread that called this ends, at the latest."""
         return processes.start(self.inside(*arguments), log, preexec_fn=dies_with_us, **options)
 
-    def open(self, arguments, log, **options):
-        """A process in here whose standard input and output are ours."""
-        with open(log, "ab") as errors:
-            process = subprocess.Popen(self.inside(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=errors, text=True, bufsize=1, preexec_fn=dies_with_us, **options)
-        process.log = log
-        processes.RUNNING.append(process)
-        return process
+    def open(self, arguments, log):
+        """Like `ice.open_here`, in here."""
+        return ice.open_here(self.inside(*arguments), log, preexec_fn=dies_with_us)
 
     def close(self):
         self.holder.stdin.close()

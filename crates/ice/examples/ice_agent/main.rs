@@ -25,7 +25,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use farspeak_ice::{Agent, Candidate, Credentials, Event, Interface, Mode, RemoteOptions, State};
+use farspeak_ice::{Agent, Candidate, Credentials, Event, Interface, Mode, RemoteOptions, SendError, State};
 use farspeak_net::{Clock, Framed, Framer, Framing, Peer, PeerConfig, PeerHandle};
 use farspeak_sansio::{Instant, Rng};
 use farspeak_stun::framing::{self, StreamFramer};
@@ -77,6 +77,8 @@ struct User {
     /// When the peer's credentials came.
     remote: Cell<Option<Instant>>,
     talk: RefCell<Talk>,
+    /// Answers to the peer's packets, by component.
+    echoes: RefCell<Vec<(u16, Vec<u8>)>>,
     /// Every component has its way.
     ready: Notify,
 }
@@ -88,6 +90,7 @@ impl User {
             components: options.agent.components,
             remote: Cell::default(),
             talk: RefCell::default(),
+            echoes: RefCell::default(),
             ready: Notify::new(),
         }
     }
@@ -125,9 +128,7 @@ impl User {
             }
             Event::Data { component, bytes } => {
                 let answer = self.talk.borrow_mut().hear(now, component, &bytes);
-                if let Some(answer) = answer {
-                    let _ = agent.send(now, component, &answer); // the peer will see that it is missing
-                }
+                self.echoes.borrow_mut().extend(answer.map(|answer| (component, answer)));
             }
             Event::RoleChanged { controlling } => self.tell("role", now, &[("controlling", controlling.to_string())]),
             Event::ConsentLost { component } => {
@@ -141,6 +142,11 @@ impl User {
             Event::Resolve { name } => agent.resolved(now, &name, &[]),
             _ => {}
         }
+        // The peer may have its way before we have ours: what cannot be answered yet waits for the next event.
+        self.echoes.borrow_mut().retain(|(component, answer)| {
+            let sent = agent.send(now, *component, answer);
+            sent == Err(SendError::NotConnected)
+        });
     }
 
     /// A line for whoever watches: JSON on standard output, else words on standard error. Milliseconds count from the

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use farspeak_ice::{AgentConfig, Engine, IceServer, Mode, Privacy, Trickle};
 use farspeak_net::{Interfaces, LocalAddress, local_addresses};
@@ -14,7 +15,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 const USAGE: &str = "usage: ice_agent [--controlling] [--lite] [--components 1|2] [--relay-only] [--no-trickle]
                  [--stun HOST:PORT]... [--turn turn[s]:HOST:PORT[?transport=udp|tcp]]... [--user NAME] [--password TEXT]
-                 [--ca FILE] [--engine checklist|is] [--loopback] [--address IP]... [--packets N] [--json]";
+                 [--ca FILE] [--engine checklist|is] [--loopback] [--address IP]... [--consent SECONDS]
+                 [--packets N] [--json]";
 
 pub(crate) struct Options {
     pub(crate) agent: AgentConfig,
@@ -55,6 +57,7 @@ impl Options {
                 "--ca" => roots = Some(value()?),
                 "--engine" => own.agent.engine = if value()? == "is" { Engine::Is } else { Engine::CheckList },
                 "--loopback" => (own.loopback, own.agent.loopback) = (true, true),
+                "--consent" => own.agent.timing.consent = Duration::from_secs(value()?.parse()?),
                 "--address" => own.only.push(value()?.parse()?),
                 "--packets" => own.packets = value()?.parse()?,
                 "--json" => own.json = true,

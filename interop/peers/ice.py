@@ -1,22 +1,37 @@
-"""Two of our agents, with us as their signalling."""
+"""Two ICE agents with us as their signalling: each is a program that speaks the lines of our example `ice_agent`."""
 
 import json
 import os
+import subprocess
 import threading
 
-from peers import processes
-from peers.processes import Failure
-from peers.server import built
+from . import processes
+from .processes import Failure
+from .server import built
+
+
+def ours(*arguments):
+    """The command of our own agent."""
+    binary = os.environ.get("FARSPEAK_ICE_AGENT") or built(
+        os.path.join("examples", "ice_agent"), "-p farspeak-ice --example ice_agent")
+    return [binary, "--json", *arguments]
+
+
+def open_here(command, log, **options):
+    """A process whose standard input and output are ours."""
+    with open(log, "ab") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+                                   bufsize=1, start_new_session=True, **options)
+    process.log = log
+    processes.RUNNING.append(process)
+    return process
 
 
 class Agent:
-    """The example `ice_agent` in a namespace: its signalling goes to `hear`, what it tells is kept."""
+    """A process whose signalling goes to `hear`; what else it tells is kept."""
 
-    def __init__(self, namespace, arguments, log):
-        binary = os.environ.get("FARSPEAK_ICE_AGENT") or built(
-            os.path.join("examples", "ice_agent"), "-p farspeak-ice --example ice_agent")
-        self.events, self.log = [], log
-        self.process = namespace.open([binary, "--json", *arguments], log)
+    def __init__(self, process):
+        self.process, self.log, self.events = process, process.log, []
 
     def listen(self, hear):
         threading.Thread(target=self._listen, args=(hear,), daemon=True).start()
@@ -63,8 +78,9 @@ class Agent:
         processes.stop(self.process, wait=3)
 
 
-def connect(one, other, components, relay, seconds=30):
-    """Lets the two find each other and talk: (how, what is wrong, details)."""
+def connect(one, other, components=1, relay="", spare=0, seconds=30, then=None):
+    """Lets the two find each other and talk: (how, what is wrong, details). `relay` is the relay's address; so many
+    packets as `spare` may be lost; `then` may do more with both, and says what is wrong."""
     try:
         one.listen(other.tell)
         other.listen(one.tell)
@@ -73,14 +89,16 @@ def connect(one, other, components, relay, seconds=30):
         if "failed" in (one.state(), other.state()):
             return "not at all", f"states {one.state()} and {other.state()}", ""
         lost = [f"{data['sent'] - data['echoed']} of {data['sent']} packets lost"
-                for data in one.of("data") + other.of("data") if data["echoed"] != data["sent"]]
+                for data in one.of("data") + other.of("data") if data["echoed"] + spare < data["sent"]]
         ways = [*one.ways().values(), *other.ways().values()]
-        relayed = any(way["relayed"] or way["remote"].startswith(relay + ":") for way in ways)
+        relayed = any(way["relayed"] or relay and way["remote"].startswith(relay + ":") for way in ways)
         first = max(next((event["ms"] for event in agent.of("state") if event["state"] == "connected"), -1)
                     for agent in (one, other))
         done = max(agent.of("state")[-1]["ms"] for agent in (one, other))
         times = sorted(data["round_trip_us"] for data in one.of("data") + other.of("data"))
         detail = f"sends after {first} ms, selected after {done} ms, round trip {times[len(times) // 2]} us"
+        if then and not lost:
+            lost = [trouble for trouble in [then(one, other)] if trouble]
         return "relayed" if relayed else "direct", "; ".join(lost), detail
     except Failure as failure:
         return "not at all", f"{failure}; states {one.state()} and {other.state()}", ""
