@@ -15,6 +15,7 @@
 mod allocation;
 mod channel;
 mod config;
+mod connect;
 mod event;
 mod keep_alive;
 mod mobility;
@@ -33,6 +34,7 @@ use farspeak_stun::{Authentication, ClientConfig, Message, Method, Request, Requ
 use allocation::{Extras, State};
 use channel::Channels;
 pub use config::{Config, Families};
+use connect::Connections;
 pub use event::{Allocated, Event, Failure, SendError};
 use permission::Permissions;
 pub use relay::Data;
@@ -80,6 +82,7 @@ pub struct Client {
     permissions: Permissions,
     channels: Channels,
     queue: Queue,
+    connections: Connections,
     mobility: mobility::Mobility,
     keep_alive: keep_alive::KeepAlive,
     /// Makes the transaction IDs of indications: nobody answers these, so they need to be unique and not secret.
@@ -105,6 +108,10 @@ enum Asked {
     Permissions(Vec<IpAddr>, Instant),
     /// This channel.
     Channel(u16, Instant),
+    /// A connection to this peer (RFC 6062).
+    Connect(SocketAddr),
+    /// That this stream carries a connection.
+    Accept(Flow),
 }
 
 /// How a request ended: a success response, or none.
@@ -133,6 +140,7 @@ impl Client {
             permissions: Permissions::new(config.peers),
             channels: Channels::new(config.channels),
             queue: Queue::new(config.queued),
+            connections: Connections::default(),
             mobility: mobility::Mobility::default(),
             config,
             flow: server,
@@ -293,12 +301,15 @@ impl Client {
             Asked::Farewell => {}
             Asked::Permissions(peers, at) => self.permissions_ended(now, &peers, at, outcome),
             Asked::Channel(channel, at) => self.channel_ended(now, channel, at, outcome),
+            Asked::Connect(peer) => self.connect_ended(now, peer, outcome),
+            Asked::Accept(stream) => self.accept_ended(heard, stream, outcome),
         }
     }
 
-    /// Whether something that came over this flow is the server's.
-    fn is_from_server(&self, flow: &Flow) -> bool {
-        is_same(&self.flow, flow) || self.mobility.flows().any(|known| is_same(known, flow))
+    /// Whether something that came over this flow is the server's: for who has several clients.
+    pub fn is_from_server(&self, flow: &Flow) -> bool {
+        let mut others = self.mobility.flows().chain(self.connections.flows());
+        is_same(&self.flow, flow) || others.any(|known| is_same(known, flow))
     }
 
     /// Drops the allocation and all that belongs to it.
@@ -313,6 +324,7 @@ impl Client {
         self.permissions.clear();
         self.channels.clear();
         self.queue.clear();
+        self.connections.clear();
         self.mobility = mobility::Mobility::default();
         self.keep_alive.stop();
     }

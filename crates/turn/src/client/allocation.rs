@@ -221,14 +221,14 @@ pub(super) struct Extras {
 
 impl Config {
     const fn extras(&self) -> Extras {
-        Extras { dont_fragment: self.dont_fragment, mobility: self.mobility }
+        Extras { dont_fragment: self.dont_fragment && !self.streams, mobility: self.mobility && !self.streams }
     }
 
     /// What [`write_allocate`] asks for.
     fn asked_families(&self) -> Families {
         match self.families {
-            _ if self.reservation.is_some() => Families::Any,
-            Families::Both if self.even_port.is_some_and(|even| even.reserve_next) => Families::Any,
+            _ if self.reservation.is_some() && !self.streams => Families::Any,
+            Families::Both if self.even_port.is_some_and(|even| even.reserve_next) && !self.streams => Families::Any,
             families => families,
         }
     }
@@ -238,9 +238,10 @@ impl Config {
 const DRAFT_ADDITIONAL_ADDRESS_FAMILY: AttributeType = AttributeType(0x8032);
 
 fn write_allocate(writer: &mut Writer<'_>, config: &Config, extras: Extras) {
-    /// The IP protocol between relay and peers.
+    /// IP protocols between relay and peers.
     const UDP: u8 = 17;
-    writer.push(Attribute::RequestedTransport(UDP));
+    const TCP: u8 = 6;
+    writer.push(Attribute::RequestedTransport(if config.streams { TCP } else { UDP }));
     match config.asked_families() {
         Families::Any => {}
         Families::One(family) => {
@@ -252,6 +253,7 @@ fn write_allocate(writer: &mut Writer<'_>, config: &Config, extras: Extras) {
         }
     }
     match (config.reservation, config.even_port) {
+        _ if config.streams => {}
         (Some(token), _) => {
             writer.push(Attribute::ReservationToken(token));
         }

@@ -51,13 +51,17 @@ pub struct Config {
     /// client asks again without (RFC 8656 §7.4); [`Allocated::dont_fragment`](super::Allocated::dont_fragment) tells.
     /// Default false.
     pub dont_fragment: bool,
+    /// Ask for relayed TCP instead of UDP (RFC 6062): connections instead of datagrams. The server must be spoken to by
+    /// TCP or TLS; `even_port`, `reservation`, `dont_fragment` and `mobility` are not for it and not sent. Default false.
+    pub streams: bool,
     /// Ask for a ticket with which the allocation survives a change of our address (RFC 8016). A server that forbids it
     /// (405) is asked again without; [`Allocated::mobile`](super::Allocated::mobile) tells. Default true.
     pub mobility: bool,
     /// When to send requests again and when to give up.
     pub schedule: Schedule,
-    /// How long nothing may be sent over UDP before a Binding goes out to keep NATs on the way awake. Default 15 s
-    /// (RFC 8445 §11); `None` leaves it to the owner's traffic.
+    /// How long nothing may be sent over UDP before a Binding indication goes out to keep NATs on the way awake; with
+    /// mobility, how often a Binding request asks whether the NAT has given us another address. Default 15 s (RFC 8445
+    /// §11); `None` leaves it to the owner's traffic.
     pub keep_alive: Option<Duration>,
     /// Most peers that may have a permission. Default 256: the candidates of several ICE sessions.
     pub peers: usize,
@@ -82,6 +86,7 @@ impl Default for Config {
             even_port: None,
             reservation: None,
             dont_fragment: false,
+            streams: false,
             mobility: true,
             schedule: Schedule::default(),
             keep_alive: Some(Duration::from_secs(15)),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use farspeak_sansio::Flow;
 use farspeak_stun::attribute::{AddressFamily, ErrorCode, Icmp};
 use farspeak_stun::{Class, Message};
 
@@ -54,6 +55,28 @@ pub enum Event {
         peer: SocketAddr,
         /// What it sent; may be empty.
         bytes: Vec<u8>,
+    },
+    /// A peer's TCP connection waits to be taken by [`Client::accept`](super::Client::accept), for 30 s (RFC 6062): one
+    /// that [`Client::connect`](super::Client::connect) asked for, or one that a permitted peer began.
+    Offered {
+        /// The peer.
+        peer: SocketAddr,
+        /// What the server calls it.
+        connection: u32,
+    },
+    /// From now on this stream carries the peer's bytes and nothing else (RFC 6062 §4.5).
+    Joined {
+        /// The peer.
+        peer: SocketAddr,
+        /// The stream, as the driver knows it.
+        stream: Flow,
+    },
+    /// There is no TCP connection to this peer. After a 447, wait 10 s before the next try (RFC 6062 §4.3).
+    NotConnected {
+        /// The peer.
+        peer: SocketAddr,
+        /// Why. [`Failure::Full`] if too many are under way, or there is no allocation.
+        failure: Failure,
     },
     /// The relay got an ICMP error about something that it sent to a peer for us (RFC 8656 §11.6). Anybody could have
     /// sent it: a hint.

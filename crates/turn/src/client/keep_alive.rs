@@ -1,7 +1,7 @@
 //! NATs forget who is silent: over UDP, something goes to the server every few seconds (RFC 8445 §11).
 //!
-//! Without mobility that is a Binding indication, which nobody answers. With it, a Binding request: the answer shows
-//! whether the NAT has given us another address, before a peer's data is lost for long.
+//! Without mobility that is a Binding indication, which nobody answers. With it, a Binding request, whatever else is sent:
+//! the answer shows whether the NAT has given us another address, before a peer's data is lost for long.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -93,7 +93,7 @@ impl KeepAlive {
         if now < due {
             return;
         }
-        if now < self.last + interval {
+        if !probes && now < self.last + interval {
             self.due = Some(self.last + interval);
             return;
         }

@@ -127,6 +127,10 @@ impl Client {
         let message = Message::parse(received.bytes).ok()?;
         match (message.class(), message.method()) {
             (Class::Indication, Method::DATA) => self.read_data_indication(now, &message),
+            (Class::Indication, Method::CONNECTION_ATTEMPT) => {
+                self.attempted(now, &message);
+                None
+            }
             (Class::Success | Class::Error, Method::BINDING) => {
                 self.probe_answered(now, received);
                 None
@@ -164,7 +168,7 @@ impl Client {
         }
     }
 
-    fn lets_in(&self, now: Instant, peer: SocketAddr) -> bool {
+    pub(super) fn lets_in(&self, now: Instant, peer: SocketAddr) -> bool {
         self.is_allocated() && self.permissions.lets_in(now, peer.ip())
     }
 }
