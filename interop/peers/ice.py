@@ -28,10 +28,10 @@ def open_here(command, log, **options):
 
 
 class Agent:
-    """A process whose signalling goes to `hear`; what else it tells is kept."""
+    """A process whose signalling goes to `hear`; what else it tells is kept. A phone sends sound and echoes nothing."""
 
-    def __init__(self, process):
-        self.process, self.log, self.events = process, process.log, []
+    def __init__(self, process, is_phone=False):
+        self.process, self.log, self.events, self.is_phone = process, process.log, [], is_phone
 
     def listen(self, hear):
         threading.Thread(target=self._listen, args=(hear,), daemon=True).start()
@@ -62,9 +62,12 @@ class Agent:
         return states[-1]["state"] if states else "new"
 
     def has_talked(self, components):
+        """Whether all its echoes are there; of a phone, which has none: whether it sends; with a phone: whether it hears."""
         if self.process.poll() is not None:
             raise Failure(f"an agent ended with {self.process.returncode}: {processes.tail(self.log, 5)}")
-        return self.state() == "failed" or len(self.of("data")) == components
+        if self.is_phone or self.state() == "failed":
+            return self.state() in ("completed", "failed")
+        return bool(self.of("heard")) or len([data for data in self.of("data") if data["sent"]]) == components
 
     def ways(self):
         """The last selected pair of each component."""
@@ -96,7 +99,8 @@ def connect(one, other, components=1, relay="", spare=0, seconds=30, then=None):
                     for agent in (one, other))
         done = max(agent.of("state")[-1]["ms"] for agent in (one, other))
         times = sorted(data["round_trip_us"] for data in one.of("data") + other.of("data"))
-        detail = f"sends after {first} ms, selected after {done} ms, round trip {times[len(times) // 2]} us"
+        detail = f"sends after {first} ms, selected after {done} ms"
+        detail += f", round trip {times[len(times) // 2]} us" if any(times) else ", sound arrives"
         if then and not lost:
             lost = [trouble for trouble in [then(one, other)] if trouble]
         return "relayed" if relayed else "direct", "; ".join(lost), detail

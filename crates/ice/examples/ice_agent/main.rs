@@ -14,7 +14,8 @@
 //! cargo run -p farspeak-ice --example ice_agent -- --controlling --turn turns:relay.example:443 --user alice --password …
 //! ```
 //!
-//! When the agents have selected a way, each sends packets and echoes those of the other. Ends when its input ends.
+//! When the agents have selected a way, each sends packets and echoes those of the other; packets of another kind are counted.
+//! Ends when its input ends.
 
 mod options;
 mod talk;
@@ -129,6 +130,10 @@ impl User {
             Event::Data { component, bytes } => {
                 let answer = self.talk.borrow_mut().hear(now, component, &bytes);
                 self.echoes.borrow_mut().extend(answer.map(|answer| (component, answer)));
+                let others = self.talk.borrow().others.get(&component).copied();
+                if let Some(packets) = others.filter(|packets| packets % 25 == 0) {
+                    self.tell("heard", now, &[("component", component.to_string()), ("packets", packets.to_string())]);
+                }
             }
             Event::RoleChanged { controlling } => self.tell("role", now, &[("controlling", controlling.to_string())]),
             Event::ConsentLost { component } => {

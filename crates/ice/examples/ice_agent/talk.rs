@@ -16,6 +16,8 @@ use crate::User;
 pub(crate) struct Talk {
     sent: BTreeMap<(u16, u32), Instant>,
     echoed: BTreeMap<(u16, u32), Instant>,
+    /// Packets of another kind, by component.
+    pub(crate) others: BTreeMap<u16, u32>,
 }
 
 impl Talk {
@@ -24,7 +26,11 @@ impl Talk {
         if let Some(rest) = bytes.strip_prefix(b"ping ") {
             return Some([b"echo ", rest].concat());
         }
-        let number = std::str::from_utf8(bytes.strip_prefix(b"echo ")?).ok()?.parse().ok()?;
+        let Some(number) = bytes.strip_prefix(b"echo ") else {
+            *self.others.entry(component).or_default() += 1;
+            return None;
+        };
+        let number = std::str::from_utf8(number).ok()?.parse().ok()?;
         self.echoed.entry((component, number)).or_insert(now);
         None
     }
