@@ -12,7 +12,7 @@ pub use credential::{Accounts, Any, Credential, NoAccounts, Quota, RestAccounts,
 pub use ledger::{Full, Ledger, Traffic, Usage, source_prefix};
 pub use policy::{PeerPolicy, Prefix};
 pub use server::{
-    Action, AlternateServer, ConnectionId, Counters, HEADROOM, Lifetimes, Packet, Quotas, RefusedByPeer, RelayAddress,
-    RelayId, RelayRefused, Residue, SecretKey, Server, ServerConfig, SessionId, SessionReport, TAILROOM, Verdict,
-    Which,
+    Action, AlternateServer, ConnectionId, Counters, HEADROOM, LONGEST_REALM, Lifetimes, Packet, Quotas, RefusedByPeer,
+    RelayAddress, RelayId, RelayRefused, Residue, SecretKey, Server, ServerConfig, SessionId, SessionReport, TAILROOM,
+    Verdict, Which,
 };

@@ -59,7 +59,7 @@ use reservation::Reservations;
 use slab::Slab;
 use tcp::TcpRelays;
 
-pub use config::{AlternateServer, Lifetimes, Quotas, RelayAddress, SecretKey, ServerConfig};
+pub use config::{AlternateServer, LONGEST_REALM, Lifetimes, Quotas, RelayAddress, SecretKey, ServerConfig};
 pub use counters::Counters;
 pub use packet::{Action, HEADROOM, Packet, RelayId, RelayRefused, TAILROOM, Verdict};
 pub use report::{Residue, SessionId, SessionReport, Which};
@@ -103,6 +103,8 @@ pub struct Server {
     nonces: Nonces,
     tickets: Tickets,
     binding: BindingServer,
+    /// What was counted before the last change of configuration.
+    binding_before: farspeak_stun::Counters,
     limit: RateLimit,
     rate: Rate,
     flows: Flows,
@@ -147,6 +149,7 @@ impl Server {
             nonces,
             tickets: Tickets::new(&config.nonce_key),
             binding,
+            binding_before: farspeak_stun::Counters::default(),
             limit: RateLimit::new(config.limits, rng.next_u64()),
             rate: Rate::of(&config.quotas),
             flows: Flows::new(&mut *rng),
@@ -199,7 +202,7 @@ impl Server {
         let Packet { buffer, data } = packet;
         let mut answer = [0; 1500];
         let written = self.binding.answer(now, &client, &buffer[data.clone()], &mut answer);
-        self.counters.binding = self.binding.counters();
+        self.counters.binding = sum(self.binding_before, self.binding.counters());
         let Some(written) = written else { return Verdict::Nothing };
         let bytes = &answer[..written.length];
         let room = data.start.saturating_sub(HEADROOM)..(data.end + TAILROOM).min(buffer.len());
@@ -263,6 +266,7 @@ impl Server {
         self.config = ServerConfig { shard, shards, ports, realm, nonce_key, unix_at_origin, ..config };
         self.nonces = Nonces::new(&nonce_key.0, self.config.nonce_lifetime);
         self.authority = Authority::new(&self.config.realm, self.nonces.clone());
+        self.binding_before = self.counters.binding;
         self.binding = BindingServer::new(binding_config(&self.config, &mut *self.rng));
         self.limit = RateLimit::new(self.config.limits, self.rng.next_u64());
         self.rate = Rate::of(&self.config.quotas);
@@ -290,6 +294,16 @@ impl Server {
             let (allocations, relays, tcp) = (&self.allocations, &self.relays, &self.tcp);
             self.timers.sweep(|timer| timer.is_outdated(allocations, relays, tcp));
         }
+    }
+}
+
+fn sum(one: farspeak_stun::Counters, other: farspeak_stun::Counters) -> farspeak_stun::Counters {
+    farspeak_stun::Counters {
+        answered: one.answered + other.answered,
+        refused: one.refused + other.refused,
+        dropped: one.dropped + other.dropped,
+        limited: one.limited + other.limited,
+        too_long: one.too_long + other.too_long,
     }
 }
 

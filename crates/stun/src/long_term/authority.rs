@@ -133,17 +133,24 @@ impl Authority {
         if self.anonymity {
             features = features.and(SecurityFeatures::USERNAME_ANONYMITY);
         }
+        self.challenge_with(features, now, client, writer);
+    }
+
+    fn challenge_with(&self, features: SecurityFeatures, now: Instant, client: SocketAddr, writer: &mut Writer<'_>) {
         let mut buffer = Nonces::buffer();
         writer
             .push(Attribute::Realm(&self.realm))
-            .push(Attribute::Nonce(self.nonces.issue(now, client, features, &mut buffer)))
-            .push(Attribute::PasswordAlgorithms(PasswordAlgorithms::SHA256_MD5));
+            .push(Attribute::Nonce(self.nonces.issue(now, client, features, &mut buffer)));
+        if features.contains(SecurityFeatures::PASSWORD_ALGORITHMS) {
+            writer.push(Attribute::PasswordAlgorithms(PasswordAlgorithms::SHA256_MD5));
+        }
     }
 
-    /// Writes the whole error response to a request that was refused.
+    /// Writes the whole error response to a request that was refused; `None` if it does not fit.
     ///
-    /// With a short realm and no SOFTWARE it is at most 2.5 times the smallest Allocate request, IP and UDP headers
-    /// counted.
+    /// A challenge that does not fit is written again as RFC 5389 has it, without PASSWORD-ALGORITHMS. With a realm of at
+    /// most 36 bytes and no SOFTWARE, that one is at most 2.5 times the smallest Allocate request, IP and UDP headers
+    /// counted; with one of at most 24, both are.
     pub fn refuse<'b>(
         &self,
         now: Instant,
@@ -152,20 +159,22 @@ impl Authority {
         refused: Refused,
         buffer: &'b mut [u8],
     ) -> Option<&'b [u8]> {
-        let mut writer = Writer::respond(buffer, Class::Error, request);
-        match refused {
-            Refused::BadRequest => {
-                writer.push(Attribute::ErrorCode(ErrorCode::BAD_REQUEST));
+        let code = match refused {
+            Refused::BadRequest => ErrorCode::BAD_REQUEST,
+            Refused::Unauthenticated => ErrorCode { reason: "", ..ErrorCode::UNAUTHENTICATED },
+            Refused::StaleNonce => ErrorCode { reason: "", ..ErrorCode::STALE_NONCE },
+        };
+        let mut write = |short: bool| {
+            let mut writer = Writer::respond(buffer, Class::Error, request);
+            writer.push(Attribute::ErrorCode(code));
+            match refused {
+                Refused::BadRequest => {}
+                _ if short => self.challenge_with(SecurityFeatures::NONE, now, client, &mut writer),
+                _ => self.challenge(now, client, &mut writer),
             }
-            Refused::Unauthenticated => {
-                writer.push(Attribute::ErrorCode(ErrorCode { reason: "", ..ErrorCode::UNAUTHENTICATED }));
-                self.challenge(now, client, &mut writer);
-            }
-            Refused::StaleNonce => {
-                writer.push(Attribute::ErrorCode(ErrorCode { reason: "", ..ErrorCode::STALE_NONCE }));
-                self.challenge(now, client, &mut writer);
-            }
-        }
-        writer.finish().ok()
+            writer.finish().ok().map(<[u8]>::len)
+        };
+        let length = write(false).or_else(|| write(true))?;
+        Some(&buffer[..length])
     }
 }

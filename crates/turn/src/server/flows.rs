@@ -43,12 +43,15 @@ pub(super) enum Home {
 /// All 5-tuples that are known.
 pub(super) struct Flows {
     homes: HashMap<Tuple, Home, Keyed>,
+    /// How many of them are on other shards.
     away: usize,
+    /// No one of those is forgotten before.
+    earliest: Instant,
 }
 
 impl Flows {
     pub(super) fn new(rng: &mut dyn Rng) -> Self {
-        Self { homes: HashMap::with_hasher(Keyed::random(rng)), away: 0 }
+        Self { homes: HashMap::with_hasher(Keyed::random(rng)), away: 0, earliest: Instant::FAR_FUTURE }
     }
 
     #[inline]
@@ -62,12 +65,15 @@ impl Flows {
 
     /// Remembers that a flow's packets belong to another shard, unless as many as `most` are remembered.
     pub(super) fn hand_over(&mut self, now: Instant, flow: &Flow, shard: u8, until: Instant, most: usize) -> bool {
-        if self.away >= most {
+        if self.away >= most && self.earliest <= now {
             self.homes.retain(|_, home| !matches!(home, Home::Shard(_, until) if *until <= now));
-            self.away = self.homes.values().filter(|home| matches!(home, Home::Shard(..))).count();
+            let ends = |home: &Home| if let Home::Shard(_, until) = home { Some(*until) } else { None };
+            self.away = self.homes.values().filter_map(ends).count();
+            self.earliest = self.homes.values().filter_map(ends).min().unwrap_or(Instant::FAR_FUTURE);
         }
         let room = self.away < most || matches!(self.get(flow), Some(Home::Shard(..)));
         if room {
+            self.earliest = self.earliest.min(until);
             self.put(flow, Home::Shard(shard, until));
         }
         room
@@ -92,10 +98,5 @@ impl Flows {
     /// How many flows are known.
     pub(super) fn len(&self) -> usize {
         self.homes.len()
-    }
-
-    /// How many flows belong to other shards.
-    pub(super) const fn away(&self) -> usize {
-        self.away
     }
 }

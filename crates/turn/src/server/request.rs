@@ -72,7 +72,10 @@ impl Server {
             return self.malformed();
         }
         if let Some(shard) = self.home_elsewhere(now, &client, message) {
-            return self.send_home(now, &client, shard);
+            let (until, most) = (now + self.config.lifetimes.max, self.config.quotas.handed_over);
+            if self.flows.hand_over(now, &client, shard, until, most) {
+                return Verdict::ToHome { shard };
+            }
         }
         let request = match self.authenticate(now, client, message) {
             Ok(request) => request,
@@ -112,8 +115,7 @@ impl Server {
         }
         let nonce = message.nonce().ok()??;
         self.nonces.check(now, client.remote, nonce).ok()?;
-        let room = self.flows.away() < self.config.quotas.handed_over;
-        (room && message.has_integrity()).then_some(shard)
+        message.has_integrity().then_some(shard)
     }
 
     /// Who asks (RFC 8489 §9.2.4).

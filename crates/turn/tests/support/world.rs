@@ -291,8 +291,13 @@ impl Client {
         assert_eq!(flow, self.flow);
         let message = Message::parse(&bytes).unwrap();
         assert_eq!((message.method(), message.transaction_id()), (method, id));
-        if !matches!(message.error_code().unwrap().map(|error| error.code), Some(401 | 438)) {
-            message.check_integrity(&self.key()).expect("answers are sealed");
+        match message.error_code().unwrap().map(|error| error.code) {
+            Some(401) => {}
+            Some(438) => {
+                self.nonce = message.nonce().unwrap().unwrap().to_owned();
+                return self.try_ask(world, method, write);
+            }
+            _ => assert!(message.check_integrity(&self.key()).is_ok(), "answers are sealed"),
         }
         Some(Answer(bytes))
     }
