@@ -5,7 +5,8 @@
                                   203.0.113.x      │    203.0.113.y
                                            server .10 and .11
 
-Every site has the same inside network, as homes do. Each part is a network namespace without a name, which lives as long
+Every site has the same inside network, as homes do. A site may have a second host, or lie behind a carrier's translator
+besides its own router. Each part is a network namespace without a name, which lives as long
 as a process that reads from us: whatever ends this program, even SIGKILL, ends the network.
 """
 
@@ -20,7 +21,7 @@ from peers.processes import Failure, Missing
 
 SERVER, SERVER_TOO = "203.0.113.10", "203.0.113.11"
 WIRE = "203.0.113"
-INSIDE = "192.168.1"
+INSIDE, CARRIER = "192.168.1", "100.64.0"
 HOST = f"{INSIDE}.2"
 
 # What a router does with packets, by kind: (what arrives uncalled for from outside, how it translates, what it lets out).
@@ -80,45 +81,49 @@ class Namespace:
         self.holder.wait()
 
 
-class Site:
-    """A host behind a router of some kind; with kind `none`, a host on the public wire."""
+class Wire:
+    """A network that routers and hosts are put on: a bridge in a namespace of its own."""
 
-    def __init__(self, lab, name, kind, number):
-        self.name, self.kind = name, kind
-        self.public = f"{WIRE}.{number}"
-        self.host = Namespace(name)
-        lab.namespaces.append(self.host)
-        if kind == "none":
-            lab.attach(self.host, "eth0", [self.public])
-            return
-        self.router = Namespace(f"router of {name}")
-        lab.namespaces.append(self.router)
-        lab.attach(self.router, "wan", [self.public])
-        self.router.run("ip", "link", "add", "lan", "type", "veth", "peer", "name", "eth0", "netns", self.host.pid)
-        batch(self.router, f"address add {INSIDE}.1/24 dev lan", "link set lan up")
-        batch(self.host, f"address add {HOST}/24 dev eth0", "link set eth0 up", f"route add default via {INSIDE}.1")
-        self.router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
-        self.router.run("nft", "-f", "-", text=rules(kind))
+    def __init__(self, lab, name, prefix, gateway=None):
+        self.name, self.prefix, self.gateway, self.ports = name, prefix, gateway, 0
+        self.space = lab.namespace(name)
+        batch(self.space, "link add wire type bridge", "link set wire up")
+
+    def attach(self, namespace, interface, *addresses, is_gateway=False):
+        self.ports += 1
+        port = f"port{self.ports}"
+        self.space.run("ip", "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace.pid)
+        batch(self.space, f"link set {port} master wire", f"link set {port} up")
+        batch(namespace, *(f"address add {address}/24 dev {interface}" for address in addresses), f"link set {interface} up",
+              *([f"route add default via {self.gateway}"] if self.gateway and not is_gateway else []))
+
+
+class Router:
+    """Stands between two wires and translates."""
+
+    def __init__(self, lab, name, kind, outside, address, inside, loss=0):
+        self.space = lab.namespace(name)
+        outside.attach(self.space, "wan", address)
+        inside.attach(self.space, "lan", f"{inside.prefix}.1", is_gateway=True)
+        self.space.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        self.space.run("nft", "-f", "-", text=rules(kind, f"{inside.prefix}.2", loss))
 
 
 class Lab:
     """The public wire, the server's namespace and the sites; a context manager."""
 
     def __init__(self):
-        self.namespaces, self.sites = [], {}
-        self.attached = 0
+        self.namespaces, self.hosts = [], {}
+        self.numbers = iter(range(20, 250))
 
     def __enter__(self):
         for command, package in (("ip", "iproute2"), ("nft", "nftables"), ("unshare", "util-linux"),
                                  ("nsenter", "util-linux")):
             processes.install(command, package)
         try:
-            self.wire = Namespace("the public wire")
-            self.namespaces.append(self.wire)
-            batch(self.wire, "link add wire type bridge", "link set wire up")
-            self.server = Namespace("the server")
-            self.namespaces.append(self.server)
-            self.attach(self.server, "eth0", [SERVER, SERVER_TOO])
+            self.public = Wire(self, "the public wire", WIRE)
+            self.server = self.namespace("the server")
+            self.public.attach(self.server, "eth0", SERVER, SERVER_TOO)
         except Failure:
             self.__exit__()
             raise
@@ -128,26 +133,43 @@ class Lab:
         for namespace in self.namespaces:
             namespace.close()
 
-    def site(self, name, kind):
-        self.sites[name] = Site(self, name, kind, 20 + len(self.sites))
-        return self.sites[name]
+    def namespace(self, name):
+        self.namespaces.append(Namespace(name))
+        return self.namespaces[-1]
 
-    def attach(self, namespace, interface, addresses):
-        """Puts a namespace on the public wire."""
-        self.attached += 1
-        port = f"port{self.attached}"
-        self.wire.run("ip", "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace.pid)
-        batch(self.wire, f"link set {port} master wire", f"link set {port} up")
-        batch(namespace, *(f"address add {address}/24 dev {interface}" for address in addresses), f"link set {interface} up")
+    def site(self, name, kind, outside=None, loss=0):
+        """A host behind a router of that kind, or with kind `none` on the public wire. Gives the wire behind the router."""
+        host = self.hosts[name] = self.namespace(name)
+        outside = outside or self.public
+        address = f"{outside.prefix}.{next(self.numbers)}"
+        if kind == "none":
+            outside.attach(host, "eth0", address)
+            return None
+        inside = Wire(self, f"the wire of {name}", INSIDE, f"{INSIDE}.1")
+        Router(self, f"the router of {name}", kind, outside, address, inside, loss)
+        inside.attach(host, "eth0", HOST)
+        return inside
+
+    def guest(self, name, wire):
+        """One more host at a site."""
+        host = self.hosts[name] = self.namespace(name)
+        wire.attach(host, "eth0", f"{wire.prefix}.3")
+
+    def carrier(self, name, kind):
+        """A translator of the provider's, and the wire behind it for routers of homes (RFC 6598)."""
+        inside = Wire(self, f"the wire of {name}", CARRIER, f"{CARRIER}.1")
+        Router(self, name, kind, self.public, f"{WIRE}.{next(self.numbers)}", inside)
+        return inside
 
 
 def batch(namespace, *lines):
     namespace.run("ip", "-batch", "-", text="\n".join(lines) + "\n")
 
 
-def rules(kind):
-    """What the router's kernel is told."""
-    uncalled = UNCALLED.get(kind, "").format(host=HOST)
+def rules(kind, host, loss):
+    """What the router's kernel is told; of a hundred UDP packets it loses `loss`."""
+    uncalled = UNCALLED.get(kind, "").format(host=host)
+    loses = f"meta l4proto udp numgen random mod 100 < {loss} drop" if loss else ""
     return f"""
 table ip nat {{
     # Whom the host has sent to lately.
@@ -164,6 +186,7 @@ table ip nat {{
 table ip filter {{
     chain through {{
         type filter hook forward priority filter; policy drop;
+        {loses}
         ct state established,related accept
         ct status dnat accept
         iifname "lan" {LETS_OUT.get(kind, "accept")}
