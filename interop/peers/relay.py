@@ -5,6 +5,7 @@
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -124,6 +125,24 @@ class Farspeak(Relay):
     def start(self):
         binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
         raise Failure(f"{binary} knows no relay yet")
+
+
+def port_of_no_relay():
+    """A free port, and the next one with it, below those that relays lend (49152 and up): on the relay's own address such a port
+    is the relay's, whoever has bound it."""
+    for port in range(20_000 + os.getpid() % 5000 * 2, 49_000, 2):
+        with contextlib.ExitStack() as stack:
+            try:
+                for one, family, address in ((port, socket.AF_INET, ""), (port, socket.AF_INET6, "::"), (port + 1, socket.AF_INET, "")):
+                    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                        probe = stack.enter_context(socket.socket(family, kind))
+                        if family == socket.AF_INET6:
+                            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                        probe.bind((address, one))
+            except OSError:
+                continue
+            return port
+    raise Failure("no free port below 49000")
 
 
 def certificate(folder, names="DNS:localhost,IP:127.0.0.1,IP:::1"):

@@ -15,7 +15,8 @@ ETH_P_ALL = 3
 class Watch:
     """Listens on one port of every local address, over UDP and TCP; sees all packets if it may. A context manager."""
 
-    def __init__(self, server_port):
+    def __init__(self, port, server_port):
+        self.port = port
         self.server_port = struct.pack("!H", server_port)
         self.marks, self.seen = [], []
         self.ended = threading.Event()
@@ -27,7 +28,7 @@ class Watch:
                 one = socket.socket(family, kind)
                 if family == socket.AF_INET6:
                     one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                one.bind(("", self.port if self.sockets else 0))
+                one.bind(("", self.port))
                 if kind == socket.SOCK_STREAM:
                     one.listen()
                 one.setblocking(False)
@@ -48,10 +49,6 @@ class Watch:
             self.thread.join()
         for one in self.sockets:
             one.close()
-
-    @property
-    def port(self):
-        return self.sockets[0].getsockname()[1]
 
     @property
     def sees_all(self):

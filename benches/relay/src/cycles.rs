@@ -103,10 +103,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 impl Cycle {
-    /// A new client; each has its address, and its ports come round after 20,000.
+    /// A new client; each has addresses of its own in many prefixes, and its ports come round after 20,000.
     fn open(options: &Options, poll: &Poll, name: usize, opened: usize) -> Result<Self, Failure> {
         let port = 10_000 + (opened % 20_000) as u16;
-        let socket = UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::new(127, 0, 2, 1 + (name % 200) as u8), port))?;
+        let socket = UdpSocket::bind(SocketAddrV4::new(
+            Ipv4Addr::new(127, 2, (opened % 250) as u8, 1 + (name % 250) as u8),
+            port,
+        ))?;
         socket.set_nonblocking(true)?;
         socket.connect(options.server.server)?;
         poll.add(&socket, name)?;

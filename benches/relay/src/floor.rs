@@ -131,9 +131,11 @@ impl Floor {
     }
 }
 
-/// One train on its way: received by GRO, sent by GSO, headers cut off or put in by the list of pieces.
+/// One train on its way: received by GRO, sent by GSO, copied once without headers or with new ones (which costs less than
+/// a list of pieces).
 struct Train {
     buffer: Box<[u8]>,
+    out: Vec<u8>,
     length: usize,
     segment: usize,
     from: sockaddr_in,
@@ -141,14 +143,20 @@ struct Train {
 
 impl Train {
     fn new() -> Self {
-        Self { buffer: vec![0; 65536].into_boxed_slice(), length: 0, segment: 0, from: nobody() }
+        Self {
+            buffer: vec![0; 65536].into_boxed_slice(),
+            out: Vec::with_capacity(70_000),
+            length: 0,
+            segment: 0,
+            from: nobody(),
+        }
     }
 
     /// Whether there was one.
     fn receive(&mut self, socket: RawFd) -> bool {
         let mut piece = iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: self.buffer.len() };
         let mut control = Control([0; 64]);
-        let mut message = control.message(&mut self.from, std::slice::from_mut(&mut piece));
+        let mut message = control.message(&mut self.from, &mut piece);
         // SAFETY: everything that the message points to lives on this frame or in `self`.
         let got = unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_DONTWAIT) };
         let Ok(length) = usize::try_from(got) else { return false };
@@ -168,33 +176,23 @@ impl Train {
 
     /// Sends it on: without each segment's header, or with one for `channel`.
     fn send(&mut self, socket: RawFd, to: &sockaddr_in, channel: Option<u16>) {
-        let segment = self.segment;
-        let header = channel.map(|channel| channel_data::header(channel, segment as u16));
-        // The last segment may be shorter.
-        let rest = self.length % segment;
-        let last = channel.map(|channel| channel_data::header(channel, if rest == 0 { segment } else { rest } as u16));
-        let mut pieces = [iovec { iov_base: ptr::null_mut(), iov_len: 0 }; 2 * SEGMENTS];
-        let mut count = 0;
-        let mut add = |bytes: &[u8]| {
-            pieces[count] = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-            count += 1;
-        };
-        let segments = self.length.div_ceil(segment).min(SEGMENTS);
-        for (at, bytes) in self.buffer[..self.length].chunks(segment).take(SEGMENTS).enumerate() {
-            match if at + 1 == segments { &last } else { &header } {
-                Some(header) => {
-                    add(header);
-                    add(bytes);
+        self.out.clear();
+        for bytes in self.buffer[..self.length].chunks(self.segment).take(SEGMENTS) {
+            match channel {
+                Some(channel) => {
+                    self.out.extend_from_slice(&channel_data::header(channel, bytes.len() as u16));
+                    self.out.extend_from_slice(bytes);
                 }
-                None => add(&bytes[HEADER..]),
+                None => self.out.extend_from_slice(&bytes[HEADER..]),
             }
         }
+        let size = if channel.is_some() { self.segment + HEADER } else { self.segment - HEADER };
         let (mut to, mut control) = (*to, Control([0; 64]));
-        let mut message = control.message(&mut to, &mut pieces[..count]);
-        let size = if channel.is_some() { segment + HEADER } else { segment - HEADER };
+        let mut piece = iovec { iov_base: self.out.as_mut_ptr().cast(), iov_len: self.out.len() };
+        let mut message = control.message(&mut to, &mut piece);
         // SAFETY: as above; the control buffer has room for one header and a u16.
         unsafe {
-            if segments > 1 {
+            if self.out.len() > size {
                 message.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as usize;
                 let head: *mut cmsghdr = libc::CMSG_FIRSTHDR(&raw const message);
                 (*head).cmsg_level = libc::SOL_UDP;
@@ -214,13 +212,13 @@ impl Train {
 struct Control([u8; 64]);
 
 impl Control {
-    fn message(&mut self, address: &mut sockaddr_in, pieces: &mut [iovec]) -> msghdr {
+    fn message(&mut self, address: &mut sockaddr_in, piece: &mut iovec) -> msghdr {
         // SAFETY: all zeros is a message without address, data and control.
         let mut message: msghdr = unsafe { zeroed() };
         message.msg_name = ptr::from_mut(address).cast();
         message.msg_namelen = size_of::<sockaddr_in>() as socklen_t;
-        message.msg_iov = pieces.as_mut_ptr();
-        message.msg_iovlen = pieces.len();
+        message.msg_iov = piece;
+        message.msg_iovlen = 1;
         message.msg_control = self.0.as_mut_ptr().cast();
         message.msg_controllen = self.0.len();
         message

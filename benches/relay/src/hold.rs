@@ -28,9 +28,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let before = process::memory(options.server.pid)?;
     let (cpu, began) = (process::cpu_us(options.server.pid)?, Instant::now());
     for number in 0..options.count {
-        // The client's socket may go: the server cannot know. No two come from the same address and port.
-        let address = Ipv4Addr::new(127, 0, 1, 1 + (number / 1000) as u8);
-        Client::allocate(&options.server, SocketAddrV4::new(address, FIRST_PORT + (number % 1000) as u16))?;
+        // The client's socket may go: the server cannot know. No two come from the same address and port, and no prefix
+        // has so many that its share of challenges is used up.
+        let address = Ipv4Addr::new(127, 1, (number % 250) as u8, 1);
+        Client::allocate(&options.server, SocketAddrV4::new(address, FIRST_PORT + (number / 250) as u16))?;
     }
     let (cpu, took) = (process::cpu_us(options.server.pid)? - cpu, began.elapsed().as_secs_f64());
     sleep(Duration::from_secs(1));

@@ -50,7 +50,8 @@ impl Lanes {
 /// Opens `flows` lanes for payloads of so many bytes.
 pub fn open(server: &Server, direction: Direction, flows: usize, payload: usize) -> Result<Lanes, Failure> {
     let local = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-    let peer = socket::bind(local)?;
+    // Not the relay's address: some of its ports are the relay's own, whoever has bound them.
+    let peer = socket::bind(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 3), 0))?;
     let peer_address = socket::local(&peer)?;
     let (mut lanes, mut ends, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for flow in 0..flows {
