@@ -8,21 +8,24 @@
 //!   --indications             no channel                                 --even         an even port, its successor reserved
 //!   --lifetime S              of the allocation                          --dont-fragment
 //!   --pause S                 halfway, then a second peer                --move         halfway: another socket or connection
+//!   --connect                 relayed TCP (RFC 6062)                     --listen       the same, the peer connects to us
 //!   --ca FILE --name NAME     for TLS: whom to trust, who it must be (localhost)
 //! ```
 //!
 //! The exit status is 0 if all echoes came and the allocation was given back.
 
+#[path = "turn_client/echo.rs"]
+mod echo;
 #[path = "turn_client/links.rs"]
 mod links;
 #[path = "turn_client/options.rs"]
 mod options;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock};
 
-use farspeak_sansio::{Flow, Instant, Machine, Receive};
+use farspeak_sansio::{Flow, Instant, Machine, Receive, Transmit};
 use farspeak_turn::client::{Allocated, Client, Event, SendError};
 
 use links::{Links, SystemRandom};
@@ -54,9 +57,20 @@ type Problem = Box<dyn std::error::Error>;
 struct Peer {
     address: SocketAddr,
     ready: bool,
+    /// With relayed TCP: what carries its bytes, and those that wait for the rest of an echo.
+    stream: Option<Flow>,
+    partial: Vec<u8>,
     sent: u32,
+    /// The number of the last echo, and how many have come.
+    heard: u32,
     echoed: u32,
     last: Clock,
+}
+
+impl Peer {
+    const fn new(address: SocketAddr, began: Clock) -> Self {
+        Self { address, ready: false, stream: None, partial: Vec::new(), sent: 0, heard: 0, echoed: 0, last: began }
+    }
 }
 
 struct Run {
@@ -121,12 +135,26 @@ impl Run {
     }
 
     fn received(&mut self, flow: Flow, bytes: &[u8]) {
+        if let Some(at) = self.peers.iter().position(|peer| peer.stream == Some(flow)) {
+            self.peers[at].partial.extend_from_slice(bytes);
+            if self.peers[at].partial.len() >= self.options.size {
+                let echo = std::mem::take(&mut self.peers[at].partial);
+                self.echoed_by(at, &echo);
+            }
+            return;
+        }
         let Some(data) = self.client.receive(self.now(), Receive { flow, bytes }) else { return };
-        let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == data.peer) else { return };
-        if data.bytes.len() == self.options.size && data.bytes.starts_with(&peer.sent.to_be_bytes()) {
+        if let Some(at) = self.peers.iter().position(|peer| peer.address == data.peer) {
+            self.echoed_by(at, data.bytes);
+        }
+    }
+
+    fn echoed_by(&mut self, at: usize, bytes: &[u8]) {
+        let peer = &mut self.peers[at];
+        if bytes.len() == self.options.size && bytes.starts_with(&peer.sent.to_be_bytes()) {
             self.round_trips.push(peer.last.elapsed());
             peer.echoed += 1;
-            peer.last = Clock::now() - Duration::from_secs(1); // the next one may go
+            peer.heard = peer.sent;
         }
     }
 
@@ -138,6 +166,24 @@ impl Run {
                 }
                 self.allocated = Some(allocated);
             }
+            Event::Permitted { .. } if self.options.listens => {
+                let relayed = self.client.relayed()[0];
+                echo::connect(relayed);
+            }
+            Event::Offered { connection, .. } => {
+                let stream = self.links.open()?;
+                self.client.accept(self.now(), connection, stream);
+            }
+            Event::Joined { peer, stream } => {
+                self.links.unframe(stream);
+                if self.options.listens {
+                    self.peers.push(Peer::new(peer, self.began));
+                }
+                for known in self.peers.iter_mut().filter(|known| known.address == peer) {
+                    (known.stream, known.ready) = (Some(stream), true);
+                }
+            }
+            Event::NotConnected { peer, failure } => return Err(format!("{peer}: {failure}").into()),
             Event::Permitted { peer } if self.options.indications => {
                 self.peers.iter_mut().filter(|known| known.address.ip() == peer).for_each(|known| known.ready = true);
             }
@@ -156,21 +202,27 @@ impl Run {
 
     fn add_peer(&mut self, like: IpAddr) -> Result<(), Problem> {
         let echo = self.options.echo.iter().find(|echo| echo.is_ipv4() == like.is_ipv4());
-        let socket = UdpSocket::bind(SocketAddr::new(*echo.ok_or("no address for the echo")?, 0))?;
-        let address = socket.local_addr()?;
-        std::thread::spawn(move || {
-            let mut buffer = [0; 65_536];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                let _ = socket.send_to(&buffer[..length], from);
+        let echo = *echo.ok_or("no address for the echo")?;
+        let address = match self.options.client.streams {
+            // The peer's address is known when it has connected.
+            true if self.options.listens => {
+                self.client.permit(self.now(), echo);
+                return Ok(());
             }
-        });
+            true => {
+                let address = echo::accept(echo)?;
+                self.client.connect(self.now(), address);
+                address
+            }
+            false => echo::datagrams(echo)?,
+        };
         if self.options.indications {
             self.client.permit(self.now(), address.ip());
-        } else {
+        } else if !self.options.client.streams {
             self.client.bind(self.now(), address);
         }
         let ready = self.options.indications && self.peers.iter().any(|peer| peer.address.ip() == address.ip());
-        self.peers.push(Peer { address, ready, sent: 0, echoed: 0, last: self.began });
+        self.peers.push(Peer { ready, ..Peer::new(address, self.began) });
         Ok(())
     }
 
@@ -192,11 +244,20 @@ impl Run {
             self.do_halfway()?;
         }
         let now = self.now();
-        for peer in self.peers.iter_mut().filter(|peer| peer.ready && peer.last.elapsed() > LOST) {
+        let patience = if self.options.client.streams { self.options.timeout } else { LOST };
+        for peer in self
+            .peers
+            .iter_mut()
+            .filter(|peer| peer.ready && (peer.sent == peer.heard || peer.last.elapsed() > patience))
+        {
             peer.sent += 1;
             peer.last = Clock::now();
             let mut data = vec![0; self.options.size];
             data[..4].copy_from_slice(&peer.sent.to_be_bytes());
+            if let Some(flow) = peer.stream {
+                self.links.send(&Transmit { flow, bytes: data.into() })?;
+                continue;
+            }
             match self.client.send(now, peer.address, &data) {
                 Ok(()) | Err(SendError::Waiting | SendError::NotAllocated) => {}
                 Err(error) => return Err(error.into()),

@@ -74,6 +74,19 @@ fn begins_anew_where_it_cannot_follow() {
 }
 
 #[test]
+fn an_allocation_that_ends_on_the_way_is_replaced_at_the_new_place() {
+    let mut desk = Desk::allocated();
+    desk.pass(secs(590));
+    let new = Flow { local: address("10.9.9.9:7000"), ..desk.flow };
+    desk.client.moved(desk.now, new);
+    while desk.poll().is_some() {}
+    desk.pass(secs(10));
+    let Some(Event::Lost(Failure::Moved(Some(_)))) = desk.event() else { panic!("not lost") };
+    let last = std::iter::from_fn(|| desk.poll()).last().unwrap();
+    assert_eq!((last.method(), last.flow), (Method::ALLOCATE, new));
+}
+
+#[test]
 fn a_move_while_allocating_allocates_from_there() {
     let mut desk = Desk::new(config(), Transport::Udp);
     desk.client.allocate(desk.now);

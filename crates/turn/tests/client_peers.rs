@@ -175,8 +175,8 @@ fn what_is_wanted_before_the_allocation_is_asked_for_afterwards() {
     desk.challenge();
     let request = desk.next();
     desk.grant_allocation(&request, 600);
-    let methods: BTreeSet<_> = papers(&mut desk).into_iter().map(|(_, method)| method).collect();
-    assert_eq!(methods, [Method::CREATE_PERMISSION, Method::CHANNEL_BIND].into());
+    let methods: Vec<_> = papers(&mut desk).into_iter().map(|(_, method)| method).collect();
+    assert_eq!(methods, [Method::CREATE_PERMISSION, Method::CHANNEL_BIND]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The sockets and connections of the example: what `farspeak-net` is for the real thing.
 
 use std::fs::File;
+use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -39,7 +40,8 @@ impl<T: Read + Write> Stream for T {}
 
 enum Way {
     Datagrams(UdpSocket),
-    Stream(Box<dyn Stream>, StreamFramer),
+    /// Messages, until the stream carries a peer's bytes (RFC 6062).
+    Stream(Box<dyn Stream>, Option<StreamFramer>),
 }
 
 struct Link {
@@ -103,7 +105,7 @@ impl Links {
                     way = Box::new(stream);
                 }
                 clone.set_read_timeout(Some(TURN))?;
-                (Way::Stream(way, StreamFramer::default()), local)
+                (Way::Stream(way, Some(StreamFramer::default())), local)
             }
         };
         self.opened += 1;
@@ -124,12 +126,14 @@ impl Links {
                     }
                 }
                 Way::Stream(stream, framer) => {
-                    match stream.read(&mut buffer) {
-                        Ok(0) => received.push((link.flow, None)),
-                        Ok(length) => framer.push(&buffer[..length]),
-                        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-                        Err(_) => received.push((link.flow, None)),
+                    match (stream.read(&mut buffer), &mut *framer) {
+                        (Ok(0), _) => received.push((link.flow, None)),
+                        (Ok(length), Some(framer)) => framer.push(&buffer[..length]),
+                        (Ok(length), None) => received.push((link.flow, Some(buffer[..length].to_vec()))),
+                        (Err(error), _) if matches!(error.kind(), WouldBlock | TimedOut) => {}
+                        (Err(_), _) => received.push((link.flow, None)),
                     }
+                    let Some(framer) = framer else { return still_open(&received, link.flow) };
                     while let Some(Framed::Stun(bytes) | Framed::ChannelData(bytes)) = framer.next() {
                         received.push((link.flow, Some(bytes.to_vec())));
                     }
@@ -138,9 +142,18 @@ impl Links {
                     }
                 }
             }
-            received.last().is_none_or(|(flow, bytes)| *flow != link.flow || bytes.is_some())
+            still_open(&received, link.flow)
         });
         received
+    }
+
+    /// From now on the stream carries a peer's bytes as they are.
+    pub fn unframe(&mut self, flow: Flow) {
+        for link in self.links.iter_mut().filter(|link| link.flow == flow) {
+            if let Way::Stream(_, framer) = &mut link.way {
+                *framer = None;
+            }
+        }
     }
 
     /// Sends over the link of this flow; without one, over a new one.
@@ -159,4 +172,8 @@ impl Links {
             Way::Stream(stream, _) => stream.write_all(&transmit.bytes).and_then(|()| stream.flush()),
         }
     }
+}
+
+fn still_open(received: &[(Flow, Option<Vec<u8>>)], flow: Flow) -> bool {
+    received.last().is_none_or(|(from, bytes)| *from != flow || bytes.is_some())
 }

@@ -18,6 +18,8 @@ pub struct Options {
     pub indications: bool,
     pub pause: Option<Duration>,
     pub moves: bool,
+    /// With relayed TCP: whether the peer connects to us.
+    pub listens: bool,
     pub ca: Option<String>,
     pub name: String,
 }
@@ -47,6 +49,7 @@ impl Options {
             indications: false,
             pause: None,
             moves: false,
+            listens: false,
             ca: None,
             name: "localhost".into(),
         };
@@ -85,6 +88,10 @@ impl Options {
             "--even" => self.client.even_port = Some(EvenPort { reserve_next: true }),
             "--dont-fragment" => self.client.dont_fragment = true,
             "--move" => self.moves = true,
+            "--connect" | "--listen" => {
+                self.client.streams = true;
+                self.listens = word == "--listen";
+            }
             "--ca" => self.ca = Some(next(word)?),
             "--name" => self.name = next(word)?,
             other => return Err(format!("{other:?} is no option")),

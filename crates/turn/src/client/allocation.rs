@@ -52,7 +52,8 @@ impl Client {
         }
     }
 
-    /// Gives the allocation back. [`Event::Released`] follows, when the server has confirmed it or cannot be reached.
+    /// Gives the allocation back. [`Event::Released`] follows, when the server has confirmed it or cannot be reached; then
+    /// the owner may close its socket or connection.
     pub fn release(&mut self, now: Instant) {
         let asked = match self.state {
             State::Releasing => return,
@@ -116,8 +117,6 @@ impl Client {
         let (relayed, dont_fragment) = (allocated.relayed.clone(), extras.dont_fragment);
         self.state =
             State::Allocated(Allocation { relayed, expires, refresh: Some(refresh), doubt: None, dont_fragment });
-        self.permissions.restart();
-        self.channels.restart();
         self.keep_alive.start(now, self.flow, allocated.mapped);
         self.events.push_back(Event::Allocated(allocated));
     }
@@ -148,7 +147,11 @@ impl Client {
         let State::Allocated(allocation) = &mut self.state else { return };
         if allocation.expires <= now {
             let failure = allocation.doubt.take().unwrap_or(Failure::Expired);
-            return self.lose(failure);
+            return if self.mobility.is_moving() {
+                self.move_ended(now, None, now, Err(failure))
+            } else {
+                self.lose(failure)
+            };
         }
         allocation.refresh = None;
         let lifetime = self.config.lifetime;

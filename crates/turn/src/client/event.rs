@@ -121,8 +121,8 @@ pub enum Failure {
         /// Its phrase for people; at most 763 bytes.
         reason: String,
     },
-    /// Another server is to be asked, over the same transport and with the same credentials, unless it was asked within
-    /// the last five minutes (RFC 8489 §10).
+    /// Another server is to be asked, by a client of its own, over the same transport and with the same credentials,
+    /// unless it was asked within the last five minutes (RFC 8489 §10).
     TryAlternate {
         /// Where, in the family of our server's address.
         server: SocketAddr,
