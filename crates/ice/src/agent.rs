@@ -4,7 +4,8 @@
 //!  driver ── sockets, packets, time ──┐                ┌── candidates, credentials ── signalling
 //!                                     ▼                ▼
 //!     agent/local.rs     sockets, own candidates   agent/remote.rs   the peer's candidates and names
-//!     agent/gather.rs    STUN servers, paced       agent/component.rs one session each, and the one before a restart
+//!     agent/gather.rs    STUN servers              agent/component.rs one session each, and the one before a restart
+//!     agent/relay.rs     TURN servers
 //!                        └────────────── agent/drive.rs: packets to whom they belong, Ta, state ───────────┘
 //!                                               │
 //!                                         session.rs   checks, nomination, consent of one component
@@ -14,6 +15,7 @@ mod component;
 mod drive;
 mod gather;
 mod local;
+mod relay;
 mod remote;
 
 use std::collections::VecDeque;
@@ -29,6 +31,7 @@ use component::Component;
 use gather::Gatherer;
 pub use local::Interface;
 use local::Locals;
+use relay::Relays;
 use remote::Remote;
 pub use remote::RemoteOptions;
 
@@ -59,6 +62,7 @@ pub struct Agent {
     components: Vec<Component>,
     locals: Locals,
     gatherer: Gatherer,
+    relays: Relays,
     remote: Remote,
     /// When the next new transaction may begin.
     slot: Instant,
@@ -131,6 +135,7 @@ impl Agent {
             components: Vec::new(),
             locals: Locals::default(),
             gatherer: Gatherer::default(),
+            relays: Relays::default(),
             remote: Remote::default(),
             slot: Instant::ZERO,
             gathered_last: false,
@@ -209,6 +214,7 @@ impl Agent {
             return Err(SendError::Full);
         }
         self.transmit(now, path, data.into());
+        self.drain_relays(now);
         Ok(())
     }
 
@@ -219,12 +225,15 @@ impl Agent {
         Some((path, !self.locals.is_socket(path.local)))
     }
 
-    /// Ends it: nothing is sent or answered any more.
-    pub fn close(&mut self, _now: Instant) {
+    /// Ends it: nothing is sent to the peer or answered any more. Allocations are given back, so the driver goes on until
+    /// [`poll_timeout`](farspeak_sansio::Machine::poll_timeout) says `None`.
+    pub fn close(&mut self, now: Instant) {
         self.components.iter_mut().for_each(|component| component.previous = None);
         self.gatherer = Gatherer::default();
         self.transmits.clear();
+        self.relays.release_all(now);
         self.set_state(State::Closed);
+        self.drain_relays(now);
     }
 
     /// Stops using a component, because the peer multiplexes it with another (rtcp-mux).
@@ -232,6 +241,7 @@ impl Agent {
         self.components.retain(|of| of.id != component || of.id == 1);
         self.locals.forget_component(component);
         self.gatherer.forget_component(component);
+        self.relays.forget_component(now, component);
         self.after(now);
     }
 
@@ -256,14 +266,14 @@ impl Agent {
         for local in locals {
             self.introduce(now, local);
         }
-        self.gather_again();
+        self.gather_again(now);
         self.set_state(State::New);
         self.after(now);
     }
 
     /// Sends a packet of a session or of the user's along a path.
-    fn transmit(&mut self, _now: Instant, path: Path, bytes: std::sync::Arc<[u8]>) {
-        if self.transmits.len() >= self.config.limits.queue {
+    fn transmit(&mut self, now: Instant, path: Path, bytes: std::sync::Arc<[u8]>) {
+        if self.transmits.len() >= self.config.limits.queue || self.relay_out(now, path, &bytes) {
             return;
         }
         let Some(local) = self.locals.socket_at(path.local) else { return };

@@ -172,8 +172,13 @@ pub struct Timing {
     /// When a check is sent again. Default: RTO 500 ms, seven times in all, 39.5 s. The RTO grows with the number of
     /// pairs (RFC 8445 §14.3).
     pub checks: Schedule,
-    /// When a request to a STUN server is sent again. Default: RTO 500 ms, five times, given up after 9.5 s.
+    /// When a request to a STUN or TURN server is sent again. Default: RTO 500 ms, five times, given up after 9.5 s; over
+    /// a stream, after the same time.
     pub gathering: Schedule,
+    /// How long UDP to TURN servers is tried before TCP is tried as well, and TCP before TLS. Default 500 ms.
+    pub fall_back: Duration,
+    /// How long allocations that the selected pairs do not use are kept after the end. Default 3 s (RFC 8445 §8.3.1).
+    pub linger: Duration,
     /// How long failure is not declared (the PAC timer). Default 39.5 s (RFC 8863 §4).
     pub patience: Duration,
     /// How long consent lasts after an answer. Default 30 s (RFC 7675 §5.1).
@@ -187,11 +192,13 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        let gathering = Schedule { rc: 5, rm: 4, ..Schedule::default() };
+        let gathering = Schedule { rc: 5, rm: 4, ti: Duration::from_millis(9500), ..Schedule::default() };
         Self {
             ta: Duration::from_millis(50),
             checks: Schedule::default(),
             gathering,
+            fall_back: Duration::from_millis(500),
+            linger: Duration::from_secs(3),
             patience: Duration::from_millis(39_500),
             consent: Duration::from_secs(30),
             consent_interval: Duration::from_secs(5),

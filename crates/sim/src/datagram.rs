@@ -111,7 +111,7 @@ impl Network {
                 return Err(Fate::Filtered(format!("{}: no hairpin", nat.name)));
             }
             let Some(outside) = nat.table.outbound(self.now, protocol, from, to) else {
-                return Err(Fate::Filtered(format!("{}: no address or port left", nat.name)));
+                return Err(Fate::Filtered(format!("{}: forbidden, or no address or port left", nat.name)));
             };
             crossed.push((inner, from, to));
             (realm, from) = (nat.outer, outside);

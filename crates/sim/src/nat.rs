@@ -68,6 +68,10 @@ pub struct Nat {
     pub ports: PortAssignment,
     /// How the outside address is chosen. Default [`Pooling::Paired`].
     pub pooling: Pooling,
+    /// Whether datagrams pass at all. Default true; a firewall may say no.
+    pub udp: bool,
+    /// The only port outside to which connections pass. Default `None`: all.
+    pub tcp_port: Option<u16>,
 }
 
 impl Nat {
@@ -82,6 +86,8 @@ impl Nat {
             inbound_refresh: false,
             ports: PortAssignment::Preserve,
             pooling: Pooling::Paired,
+            udp: true,
+            tcp_port: None,
         }
     }
 
@@ -101,6 +107,13 @@ impl Nat {
         nat.ports = PortAssignment::Random;
         nat.hairpin = false;
         nat
+    }
+
+    /// A firewall that lets no datagram through and, if `tcp_port` says so, connections to one port alone.
+    pub const fn without_udp(mut self, tcp_port: Option<u16>) -> Self {
+        self.udp = false;
+        self.tcp_port = tcp_port;
+        self
     }
 
     /// Sets whether inside hosts reach each other through their outside addresses.
@@ -206,7 +219,8 @@ impl NatTable {
         self.sent_to.clear();
     }
 
-    /// Something leaves: the outside endpoint that it leaves from, or `None` if no outside address or port is left.
+    /// Something leaves: the outside endpoint that it leaves from, or `None` if it does not pass, or no outside address or
+    /// port is left.
     pub fn outbound(
         &mut self,
         now: Instant,
@@ -215,6 +229,9 @@ impl NatTable {
         remote: SocketAddr,
     ) -> Option<SocketAddr> {
         self.expire(now);
+        if !self.passes(protocol, remote) {
+            return None;
+        }
         let scope = Scope::of(self.mapping_of(protocol), remote);
         self.sent_to.entry((protocol, inside)).or_default().insert(remote, now);
         let known = self.mappings.iter_mut().find(|m| m.protocol == protocol && m.inside == inside && m.scope == scope);
@@ -275,6 +292,13 @@ impl NatTable {
     pub fn owner_of(&self, protocol: Protocol, outside: SocketAddr) -> Option<SocketAddr> {
         let mapping = self.mappings.iter().rev().find(|m| m.protocol == protocol && m.outside == outside)?;
         Some(mapping.inside)
+    }
+
+    fn passes(&self, protocol: Protocol, remote: SocketAddr) -> bool {
+        match protocol {
+            Protocol::Udp => self.behaviour.udp,
+            Protocol::Tcp => self.behaviour.tcp_port.is_none_or(|port| port == remote.port()),
+        }
     }
 
     fn mapping_of(&self, protocol: Protocol) -> Dependence {

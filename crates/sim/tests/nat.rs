@@ -266,3 +266,20 @@ fn a_forgotten_connection_fails_for_whoever_uses_it() {
     world.net.at(world.inside, |probe, _| probe.send(flow, *b"anew"));
     world.net.expect("inside -> outside  anew");
 }
+
+#[test]
+fn a_firewall_lets_connections_to_one_port_through_and_no_datagram() {
+    let mut world = world(Nat::home_router().without_udp(Some(443)));
+    world.net.bind(world.outside, Transport::Tls, 443);
+    world.net.bind(world.outside, Transport::Tls, 5061);
+    say(&mut world.net, world.inside, INSIDE, addr("192.0.2.1:3478"), "datagram");
+    for port in [443, 5061] {
+        let to = SocketAddr::new(addr("192.0.2.1:0").ip(), port);
+        let flow = Flow::unbound(Transport::Tls, addr("10.0.0.2:0"), to);
+        world.net.at(world.inside, |probe, _| probe.send(flow, format!("to {port}").into_bytes()));
+    }
+    world.net.run_for(Duration::from_secs(1));
+    let arrived = &world.net.machine(world.outside).inbox;
+    assert_eq!(arrived.len(), 1, "{}", world.net.ladder());
+    assert_eq!(arrived[0].bytes, b"to 443");
+}

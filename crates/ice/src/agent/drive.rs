@@ -13,6 +13,11 @@ impl Agent {
     /// Takes a packet. Returns the peer's data in it, if it holds any: without a copy, where
     /// [`handle_receive`](Machine::handle_receive) makes an event of it.
     pub fn receive<'a>(&mut self, now: Instant, received: Receive<'a>) -> Option<Data<'a>> {
+        if self.is_from_relay(&received.flow) && !self.is_awaited(now, &received) {
+            let data = self.relay_in(now, received).filter(|_| self.state != State::Closed);
+            self.after(now);
+            return data;
+        }
         if self.state == State::Closed || received.flow.transport != Transport::Udp {
             return None;
         }
@@ -22,6 +27,12 @@ impl Agent {
         let data = self.deliver(now, component, path, Some(received.flow), received.bytes);
         self.after(now);
         data
+    }
+
+    /// Whether it answers a Binding request to a server that also relays.
+    fn is_awaited(&mut self, now: Instant, received: &Receive<'_>) -> bool {
+        let message = Message::parse(received.bytes).ok().filter(|message| message.method() == Method::BINDING);
+        message.is_some_and(|message| self.gathered(now, received.flow, &message))
     }
 
     /// What has arrived at a base: STUN for the gatherer or a session, or data from a valid pair.
@@ -68,8 +79,9 @@ impl Agent {
     /// After everything: slots, packets and events of the sessions, and the state they make.
     pub(super) fn after(&mut self, now: Instant) {
         if self.state == State::Closed {
-            return;
+            return self.drain_relays(now);
         }
+        self.drain_relays(now);
         self.pace(now);
         for at in 0..self.components.len() {
             let mut packets = Vec::new();
@@ -85,16 +97,17 @@ impl Agent {
                 self.handle_session_event(now, at, event);
             }
         }
-        self.update_state();
+        self.update_state(now);
         self.tell_end(now);
+        self.drain_relays(now);
     }
 
     /// One new transaction per Ta: checks and gathering take turns (RFC 8445 §14.2).
     fn pace(&mut self, now: Instant) {
-        while now >= self.slot && self.wants_slot() {
-            let gathered = !self.gathered_last && self.begin_gathering(now);
+        while now >= self.slot && self.wants_slot(now) {
+            let gathered = !self.gathered_last && self.gather_next(now);
             let checked = !gathered && self.begin_check(now);
-            if !gathered && !checked && !self.begin_gathering(now) {
+            if !gathered && !checked && !self.gather_next(now) {
                 return;
             }
             self.gathered_last = !checked;
@@ -102,8 +115,14 @@ impl Agent {
         }
     }
 
-    fn wants_slot(&self) -> bool {
-        self.gatherer.is_waiting() || self.components.iter().any(|of| of.session.has_check())
+    fn gather_next(&mut self, now: Instant) -> bool {
+        self.begin_gathering(now) || self.begin_allocation(now)
+    }
+
+    fn wants_slot(&self, now: Instant) -> bool {
+        self.gatherer.is_waiting()
+            || self.relays.wants_slot(now)
+            || self.components.iter().any(|of| of.session.has_check())
     }
 
     /// A check of the next component that has one (RFC 8445 §6.1.4.2).
@@ -121,6 +140,7 @@ impl Agent {
                 let of = &mut self.components[at];
                 (of.valid, of.failed, of.consent_lost) = (true, false, false);
                 of.previous = None;
+                self.bind_channel(now, path);
                 let relayed = !self.locals.is_socket(path.local);
                 self.emit(Event::Selected { component, local: path.local, remote: path.remote, relayed });
             }
@@ -141,7 +161,7 @@ impl Agent {
         }
     }
 
-    fn update_state(&mut self) {
+    fn update_state(&mut self, now: Instant) {
         if self.remote.credentials.is_none() {
             return;
         }
@@ -152,6 +172,9 @@ impl Agent {
             () if all(&|of| of.valid) => State::Connected,
             () => State::Checking,
         };
+        if state == State::Completed && self.state != state {
+            self.release_soon(now);
+        }
         self.set_state(state);
     }
 
@@ -172,8 +195,9 @@ impl Machine for Agent {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        self.relays_timeout(now);
         if self.state == State::Closed {
-            return;
+            return self.drain_relays(now);
         }
         self.gathering_timeout(now);
         for component in &mut self.components {
@@ -187,8 +211,9 @@ impl Machine for Agent {
     }
 
     fn handle_flow_failed(&mut self, now: Instant, flow: Flow) {
+        self.relays_failed(now, flow);
         if self.state == State::Closed {
-            return;
+            return self.drain_relays(now);
         }
         self.gathering_unreachable(flow);
         let path = Path { local: unscoped(flow.local), remote: unscoped(flow.remote) };
@@ -204,12 +229,14 @@ impl Machine for Agent {
 
     fn poll_timeout(&self) -> Option<Instant> {
         if self.state == State::Closed {
-            return None;
+            return self.relays.deadline();
         }
-        let slot = self.wants_slot().then_some(self.slot);
+        let allocation = self.relays.waiting().map(|from| from.max(self.slot));
+        let slot = self.wants_slot(self.slot).then_some(self.slot);
         let sessions = self.components.iter().filter_map(|component| component.deadline());
-        let others = [slot, self.gatherer.deadline(), self.locals.next_expiry()];
-        sessions.chain(others.into_iter().flatten()).min()
+        let gathering = [self.gatherer.deadline(), self.relays.deadline(), allocation];
+        let others = [slot, self.locals.next_expiry()].into_iter().chain(gathering);
+        sessions.chain(others.flatten()).min()
     }
 
     fn poll_event(&mut self) -> Option<Event> {

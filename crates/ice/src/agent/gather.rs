@@ -59,7 +59,8 @@ impl Gatherer {
 
 impl Agent {
     /// Lines up what this socket asks whom.
-    pub(super) fn gather_from(&mut self, socket: Socket) {
+    pub(super) fn gather_from(&mut self, now: Instant, socket: Socket) {
+        self.relay_from(now, socket);
         if self.config.privacy == Privacy::RelayOnly || self.config.mode == Mode::Lite {
             return;
         }
@@ -72,8 +73,15 @@ impl Agent {
         }
     }
 
+    /// A TURN server without room may still tell the mapped address.
+    pub(super) fn ask_binding(&mut self, socket: Socket, server: usize) {
+        if self.config.privacy != Privacy::RelayOnly {
+            self.gatherer.waiting.push_back(Task { socket, server, again: false });
+        }
+    }
+
     /// After a restart: asks from sockets that have got nothing from a server yet.
-    pub(super) fn gather_again(&mut self) {
+    pub(super) fn gather_again(&mut self, now: Instant) {
         let sockets = self.locals.sockets.clone();
         for socket in sockets {
             let known = |gatherer: &Gatherer| {
@@ -81,14 +89,17 @@ impl Agent {
                     || gatherer.running.iter().any(|(task, _)| task.socket.local == socket.local)
                     || gatherer.waiting.iter().any(|task| task.socket.local == socket.local)
             };
-            if !known(&self.gatherer) {
-                self.gather_from(socket);
+            if known(&self.gatherer) {
+                self.relay_from(now, socket);
+            } else {
+                self.gather_from(now, socket);
             }
         }
     }
 
     pub(super) fn is_gathering(&self) -> bool {
-        self.gatherer.waiting.iter().any(|task| !task.again)
+        self.relays.is_gathering()
+            || self.gatherer.waiting.iter().any(|task| !task.again)
             || self.gatherer.running.iter().any(|(task, _)| !task.again)
     }
 

@@ -158,7 +158,7 @@ impl Agent {
             now,
             Found { kind: CandidateType::Host, socket, address, base, related: None, server: None, expires: None },
         );
-        self.gather_from(socket);
+        self.gather_from(now, socket);
         self.after(now);
     }
 
@@ -172,12 +172,21 @@ impl Agent {
     pub fn remove_socket(&mut self, now: Instant, local: SocketAddr) {
         let base = unscoped(local);
         self.locals.sockets.retain(|socket| socket.local != local);
-        self.locals.candidates.retain(|known| known.candidate.base != base);
         self.gatherer.forget_socket(local);
+        let relayed: Vec<SocketAddr> = self.relayed_from(local);
+        self.relays.forget_socket(now, local);
+        for gone in relayed.into_iter().chain([base]) {
+            self.drop_base(now, gone);
+        }
+        self.after(now);
+    }
+
+    /// A base is gone: candidates and pairs on it as well.
+    pub(super) fn drop_base(&mut self, now: Instant, base: SocketAddr) {
+        self.locals.candidates.retain(|known| known.candidate.base != base);
         for component in &mut self.components {
             component.sessions().for_each(|session| session.remove_local(now, base));
         }
-        self.after(now);
     }
 
     /// The router forwards this outside address to the socket (PCP, NAT-PMP, UPnP) for so long. Call it again when the

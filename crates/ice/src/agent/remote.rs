@@ -27,6 +27,8 @@ pub(super) struct Remote {
     early: Vec<Candidate>,
     unresolved: Vec<Candidate>,
     pub(super) count: usize,
+    /// Where the peer may be: relays let it in from there.
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 impl Agent {
@@ -140,6 +142,12 @@ impl Agent {
             return;
         }
         self.remote.count += 1;
+        if let Some(ip) = candidate.socket_address().map(|address| address.ip().to_canonical())
+            && !self.remote.addresses.contains(&ip)
+        {
+            self.remote.addresses.push(ip);
+            self.permit(now, ip);
+        }
         if let Some(of) = self.components.iter_mut().find(|of| of.id == candidate.component) {
             of.session.add_remote(now, &candidate);
         }

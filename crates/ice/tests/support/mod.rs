@@ -1,6 +1,8 @@
 //! Two agents in a simulated network, with signalling between them, a STUN server, and translators before them.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod relay;
+
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,0 +1,89 @@
+//! Relayed candidates: over UDP, TCP and TLS, both ends through one server, and given back.
+
+mod support;
+
+use std::time::Duration;
+
+use farspeak_ice::{AgentConfig, CandidateType, Event, IceServer, Privacy};
+use farspeak_sansio::Transport;
+use farspeak_sim::{Host, Nat};
+use support::relay::{PASSWORD, PORT, TLS_PORT, TurnHost, USER, at};
+use support::{End, World, put_behind};
+
+const TURN: &str = "198.51.100.9";
+
+fn through(transports: &'static [Transport]) -> impl Fn(&mut AgentConfig) {
+    move |config| {
+        config.servers.extend(transports.iter().map(|transport| {
+            let port = if *transport == Transport::Tls { TLS_PORT } else { PORT };
+            IceServer::turn(*transport, at(TURN, port), USER, PASSWORD)
+        }));
+    }
+}
+
+fn world(seed: u64, left: End, right: End) -> (World, Host<TurnHost>) {
+    let mut host = None;
+    let world = World::behind(seed, left, right, |net, [left, right]| {
+        host = Some(TurnHost::place(net, "turn", &[TURN]));
+        put_behind(net, left, "nat1", Nat::symmetric(), "203.0.113.1");
+        put_behind(net, right, "nat2", Nat::symmetric(), "203.0.113.2");
+    });
+    (world, host.unwrap())
+}
+
+#[test]
+fn two_symmetric_translators_are_crossed_by_a_relay() {
+    for transports in [&[Transport::Udp][..], &[Transport::Tcp], &[Transport::Tls]] {
+        let left = End::new(&["10.0.0.2"]).controlling().config(through(transports));
+        let right = End::new(&["10.0.0.3"]);
+        let (mut world, turn) = world(1, left, right);
+        world.start();
+        let took = world.connect();
+        world.talk();
+        assert!(took < Duration::from_secs(4), "{transports:?} took {took:?}");
+        assert!(world.selected(0).unwrap().2);
+        assert!(world.net.machine(turn).relayed > 0);
+    }
+}
+
+#[test]
+fn two_that_tell_only_their_relay_meet_inside_the_server() {
+    let private = |config: &mut AgentConfig| {
+        through(&[Transport::Udp])(config);
+        config.privacy = Privacy::RelayOnly;
+    };
+    let left = End::new(&["10.0.0.2"]).controlling().config(private);
+    let right = End::new(&["10.0.0.3"]).config(private);
+    let (mut world, turn) = world(2, left, right);
+    world.start();
+    world.connect();
+    world.talk();
+    for end in 0..2 {
+        for event in world.events(end) {
+            if let Event::LocalCandidate(candidate) = event {
+                assert_eq!(candidate.kind, CandidateType::Relayed);
+                assert_eq!(candidate.related, Some("0.0.0.0:9".parse().unwrap()));
+            }
+        }
+        world.agent(end, |agent, now| agent.close(now));
+    }
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.net.machine(turn).allocations(world.net.now()), 0);
+}
+
+#[test]
+fn the_better_way_to_a_relay_is_the_only_one_taken_and_an_unused_relay_is_given_back() {
+    let all = through(&[Transport::Udp, Transport::Tcp, Transport::Tls]);
+    let left = End::new(&["192.0.2.1"]).controlling().config(&all);
+    let right = End::new(&["192.0.2.2"]).config(&all);
+    let mut host = None;
+    let mut world = World::behind(3, left, right, |net, _| host = Some(TurnHost::place(net, "turn", &[TURN])));
+    world.start();
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.net.machine(host.unwrap()).allocations(world.net.now()), 2);
+    world.connect();
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.net.machine(host.unwrap()).allocations(world.net.now()), 0);
+    assert!(!world.selected(0).unwrap().2);
+    world.talk();
+}
