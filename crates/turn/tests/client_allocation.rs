@@ -126,6 +126,14 @@ fn gets_one_address_of_each_family_or_learns_why_not() {
     assert_eq!((allocation.relayed, allocation.missing), (vec![v4, v6], None));
     assert_eq!(allocation.reservation, Some([9; 8]));
 
+    let (mut desk, request) = asked(both.clone());
+    desk.grant(&request, |writer| {
+        writer.push(Attribute::XorRelayedAddress(v4)).push(Attribute::XorRelayedAddress(address("0.0.0.0:0")));
+        writer.push(Attribute::Lifetime(600)).push(Attribute::XorMappedAddress(address(MAPPED)));
+    });
+    let allocation = allocated(&mut desk);
+    assert_eq!((allocation.relayed, allocation.missing), (vec![v4], Some((AddressFamily::V6, 440))));
+
     let (mut desk, request) = asked(both);
     let missing = AddressErrorCode { family: AddressFamily::V6, error: ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED };
     desk.grant(&request, |writer| {

@@ -296,10 +296,13 @@ fn read_allocated(message: &Message<'_>, families: Families) -> Option<Allocated
     for attribute in message.attributes() {
         match attribute.typed() {
             Some(Ok(Attribute::XorRelayedAddress(address))) => {
-                let usable = address.port() != 0 && !address.ip().is_unspecified();
+                // coturn 4.6 writes 0.0.0.0:0 for the family that it does not have.
+                if address.port() == 0 || address.ip().is_unspecified() {
+                    continue;
+                }
                 let fits = families.accept(address.ip().into());
                 let new = relayed.iter().all(|other| other.is_ipv4() != address.is_ipv4());
-                if !(usable && fits && new) {
+                if !(fits && new) {
                     return None;
                 }
                 relayed.push(address);
