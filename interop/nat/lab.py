@@ -84,7 +84,7 @@ class Namespace:
 class Wire:
     """A network that routers and hosts are put on: a bridge in a namespace of its own."""
 
-    def __init__(self, lab, name, prefix, gateway=None):
+    def __init__(self, lab, name, prefix, gateway):
         self.name, self.prefix, self.gateway, self.ports = name, prefix, gateway, 0
         self.space = lab.namespace(name)
         batch(self.space, "link add wire type bridge", "link set wire up")
@@ -95,7 +95,7 @@ class Wire:
         self.space.run("ip", "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace.pid)
         batch(self.space, f"link set {port} master wire", f"link set {port} up")
         batch(namespace, *(f"address add {address}/24 dev {interface}" for address in addresses), f"link set {interface} up",
-              *([f"route add default via {self.gateway}"] if self.gateway and not is_gateway else []))
+              *([] if is_gateway else [f"route add default via {self.gateway}"]))
 
 
 class Router:
@@ -121,7 +121,9 @@ class Lab:
                                  ("nsenter", "util-linux")):
             processes.install(command, package)
         try:
-            self.public = Wire(self, "the public wire", WIRE)
+            # The rest of the world begins behind this address, and swallows everything.
+            self.public = Wire(self, "the public wire", WIRE, f"{WIRE}.1")
+            batch(self.public.space, f"address add {WIRE}.1/24 dev wire")
             self.server = self.namespace("the server")
             self.public.attach(self.server, "eth0", SERVER, SERVER_TOO)
         except Failure:

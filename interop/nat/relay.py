@@ -12,11 +12,11 @@ USER, PASSWORD = "alice", "0123456789abcdef"
 
 
 class Server:
-    """A context manager; `FARSPEAK_RELAY=coturn` for the other server."""
+    """A context manager; `FARSPEAK_RELAY` chooses."""
 
     def __init__(self, namespace, folder):
         self.namespace, self.folder = namespace, folder
-        self.name = os.environ.get("FARSPEAK_RELAY", "farspeak")
+        self.name = os.environ.get("FARSPEAK_RELAY", "coturn")
         self.log = os.path.join(folder, "relay.log")
         self.ca = os.path.join(folder, "ca.pem")
 
