@@ -19,8 +19,10 @@ import subprocess
 from peers import ice, processes
 from peers.processes import Failure, Missing
 
-SERVER, SERVER_TOO = "203.0.113.10", "203.0.113.11"
-WIRE = "203.0.113"
+SERVER, SERVER_TOO, SERVER_V6 = "203.0.113.10", "203.0.113.11", "2001:db8::10"
+WIRE, WIRE_V6 = "203.0.113", "2001:db8:"
+# How flows to the server's relayed addresses begin.
+RELAYED = (f"{SERVER}:", f"[{SERVER_V6}]:")
 INSIDE, CARRIER = "192.168.1", "100.64.0"
 HOST = f"{INSIDE}.2"
 
@@ -94,8 +96,9 @@ class Wire:
         port = f"port{self.ports}"
         self.space.run("ip", "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace.pid)
         batch(self.space, f"link set {port} master wire", f"link set {port} up")
-        batch(namespace, *(f"address add {address}/24 dev {interface}" for address in addresses), f"link set {interface} up",
-              *([] if is_gateway else [f"route add default via {self.gateway}"]))
+        routed = not is_gateway and any("." in address for address in addresses)
+        batch(namespace, *(with_prefix(address, interface) for address in addresses), f"link set {interface} up",
+              *([f"route add default via {self.gateway}"] if routed else []))
 
 
 class Router:
@@ -125,7 +128,7 @@ class Lab:
             self.public = Wire(self, "the public wire", WIRE, f"{WIRE}.1")
             batch(self.public.space, f"address add {WIRE}.1/24 dev wire")
             self.server = self.namespace("the server")
-            self.public.attach(self.server, "eth0", SERVER, SERVER_TOO)
+            self.public.attach(self.server, "eth0", SERVER, SERVER_TOO, SERVER_V6)
         except Failure:
             self.__exit__()
             raise
@@ -140,12 +143,17 @@ class Lab:
         return self.namespaces[-1]
 
     def site(self, name, kind, outside=None, loss=0):
-        """A host behind a router of that kind, or with kind `none` on the public wire. Gives the wire behind the router."""
+        """A host behind a router of that kind, or on the public wire: with kind `none` by IPv4, with `IPv6 alone` by that;
+        with `IPv6 too` it is on the wire and behind a port-restricted router. Gives the wire behind the router."""
         host = self.hosts[name] = self.namespace(name)
         outside = outside or self.public
-        address = f"{outside.prefix}.{next(self.numbers)}"
+        number = next(self.numbers)
+        address = f"{outside.prefix}.{number}"
         if kind == "none":
-            outside.attach(host, "eth0", address)
+            return outside.attach(host, "eth0", address)
+        if kind.startswith("IPv6"):
+            outside.attach(host, "eth6", f"{WIRE_V6}:{number}")
+        if kind == "IPv6 alone":
             return None
         inside = Wire(self, f"the wire of {name}", INSIDE, f"{INSIDE}.1")
         Router(self, f"the router of {name}", kind, outside, address, inside, loss)
@@ -162,6 +170,12 @@ class Lab:
         inside = Wire(self, f"the wire of {name}", CARRIER, f"{CARRIER}.1")
         Router(self, name, kind, self.public, f"{WIRE}.{next(self.numbers)}", inside)
         return inside
+
+
+def with_prefix(address, interface):
+    if ":" in address:
+        return f"address add {address}/64 dev {interface} nodad"    # nobody else has it: no second to find out
+    return f"address add {address}/24 dev {interface}"
 
 
 def batch(namespace, *lines):

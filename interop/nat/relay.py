@@ -6,7 +6,7 @@ from peers import processes, relay
 from peers.processes import Failure
 from peers.server import built
 
-from .lab import SERVER, SERVER_TOO, WIRE
+from .lab import SERVER, SERVER_TOO, SERVER_V6, WIRE
 
 USER, PASSWORD = "alice", "0123456789abcdef"
 
@@ -21,7 +21,7 @@ class Server:
         self.ca = os.path.join(folder, "ca.pem")
 
     def __enter__(self):
-        relay.certificate(self.folder, f"IP:{SERVER}")
+        relay.certificate(self.folder, f"IP:{SERVER},IP:{SERVER_V6}")
         starters = {"coturn": self.coturn, "farspeak": self.farspeak}
         self.process = self.namespace.start([str(word) for word in starters[self.name]()], self.log)
         processes.wait_for(f"{self.name} listening", self.listens, 20)
@@ -37,15 +37,18 @@ class Server:
         return all(f"{SERVER}:{port}" in listening or f"*:{port}" in listening or f"0.0.0.0:{port}" in listening
                    for port in (443, 3478))
 
-    def arguments(self):
-        """What an agent must know of it."""
-        return ["--stun", f"{SERVER}:3478", "--user", USER, "--password", PASSWORD, "--ca", self.ca,
-                "--turn", f"turn:{SERVER}:3478?transport=udp", "--turn", f"turn:{SERVER}:3478?transport=tcp",
-                "--turn", f"turns:{SERVER}:443"]
+    def arguments(self, families=(4,)):
+        """What an agent of these families must know of it."""
+        words = ["--user", USER, "--password", PASSWORD, "--ca", self.ca]
+        for family in families:
+            host = SERVER if family == 4 else f"[{SERVER_V6}]"
+            words += ["--stun", f"{host}:3478", "--turn", f"turn:{host}:3478?transport=udp",
+                      "--turn", f"turn:{host}:3478?transport=tcp", "--turn", f"turns:{host}:443"]
+        return words
 
     def coturn(self):
         processes.install("turnserver", "coturn")
-        return ["turnserver", "-n", "--no-cli", "-L", SERVER, "-L", SERVER_TOO, "-E", SERVER, "-p", 3478,
+        return ["turnserver", "-n", "--no-cli", "-L", SERVER, "-L", SERVER_TOO, "-L", SERVER_V6, "-E", SERVER, "-E", SERVER_V6, "-p", 3478,
                 "--tls-listening-port", 443, "--no-dtls", "-r", "farspeak.test", "--lt-cred-mech", "-u", f"{USER}:{PASSWORD}",
                 "--cert", f"{self.folder}/srv.pem", "--pkey", f"{self.folder}/srv.key", "--log-file", self.log,
                 "--simple-log", "--pidfile", f"{self.folder}/pid", "--fingerprint"]

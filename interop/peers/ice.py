@@ -81,9 +81,12 @@ class Agent:
         processes.stop(self.process, wait=3)
 
 
-def connect(one, other, components=1, relay="", spare=0, seconds=30, then=None):
-    """Lets the two find each other and talk: (how, what is wrong, details). `relay` is the relay's address; so many
-    packets as `spare` may be lost; `then` may do more with both, and says what is wrong."""
+def connect(one, other, components=1, relay=(), spare=0, seconds=30, then=None):
+    """Lets the two find each other and talk: (how, what is wrong, details).
+
+    `relay` is how relayed addresses begin; so many packets as `spare` may be lost; `then` may do more with both, and
+    says what is wrong.
+    """
     try:
         one.listen(other.tell)
         other.listen(one.tell)
@@ -94,7 +97,7 @@ def connect(one, other, components=1, relay="", spare=0, seconds=30, then=None):
         lost = [f"{data['sent'] - data['echoed']} of {data['sent']} packets lost"
                 for data in one.of("data") + other.of("data") if data["echoed"] + spare < data["sent"]]
         ways = [*one.ways().values(), *other.ways().values()]
-        relayed = any(way["relayed"] or relay and way["remote"].startswith(relay + ":") for way in ways)
+        relayed = any(way["relayed"] or way["remote"].startswith(tuple(relay)) for way in ways)
         first = max(next((event["ms"] for event in agent.of("state") if event["state"] == "connected"), -1)
                     for agent in (one, other))
         done = max(agent.of("state")[-1]["ms"] for agent in (one, other))
