@@ -1,12 +1,13 @@
 """The server of the laboratory: STUN and TURN on 3478 over UDP and TCP, TURN inside TLS on 443. Ours, or coturn."""
 
+import json
 import os
 
 from peers import processes, relay
 from peers.processes import Failure
 from peers.server import built
 
-from .lab import SERVER, SERVER_TOO, SERVER_V6, WIRE
+from .lab import SERVER, SERVER_TOO, SERVER_V6, WIRE, WIRE_V6
 
 USER, PASSWORD = "alice", "0123456789abcdef"
 
@@ -33,9 +34,8 @@ class Server:
     def listens(self):
         if self.process.poll() is not None:
             raise Failure(f"{self.name} ended with {self.process.returncode}:\n{processes.tail(self.log)}")
-        listening = self.namespace.run("ss", "-Hltun")
-        return all(f"{SERVER}:{port}" in listening or f"*:{port}" in listening or f"0.0.0.0:{port}" in listening
-                   for port in (443, 3478))
+        listening = self.namespace.run("ss", "-Hlntu")
+        return all(f"{SERVER}:{port}" in listening for port in (443, 3478))
 
     def arguments(self, families=(4,)):
         """What an agent of these families must know of it."""
@@ -54,6 +54,14 @@ class Server:
                 "--simple-log", "--pidfile", f"{self.folder}/pid", "--fingerprint"]
 
     def farspeak(self):
-        """The addresses of the laboratory are for documentation: the node relays to them because it is told to here."""
+        """The laboratory's addresses are for documentation: the node relays to them because it is told to here."""
         binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
-        raise Failure(f"{binary} knows no relay yet; allow {WIRE}.0/24")
+        listeners = {"udp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"], "tcp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"],
+                     "tls": [f"{SERVER}:443", f"[{SERVER_V6}]:443"], "relay": [SERVER, SERVER_V6], "share_https": False,
+                     "allow_peers": [f"{WIRE}.0/24", f"{WIRE_V6}:/64"], "users": [f"{USER}:{PASSWORD}"]}
+        configuration = os.path.join(self.folder, "farspeak.toml")
+        with open(configuration, "w") as out:
+            out.write(f'[certificate]\nchain = "{self.folder}/srv.pem"\nkey = "{self.folder}/srv.key"\n'
+                      '[admin]\nlisten = "127.0.0.1:9464"\n[turn]\n'
+                      + "".join(f"{key} = {json.dumps(value)}\n" for key, value in listeners.items()))
+        return [binary, "serve", "--only", "turn", "--data", os.path.join(self.folder, "data"), "--config", configuration]
