@@ -222,8 +222,10 @@ fn quoted(text: &str) -> String {
 /// Streams to TURN servers: STUN messages and ChannelData. Datagrams: whatever they are.
 struct Stun;
 
+#[derive(Default)]
 struct StunStream {
     framer: StreamFramer,
+    message: Vec<u8>,
 }
 
 impl Framer for StunStream {
@@ -232,11 +234,13 @@ impl Framer for StunStream {
     }
 
     fn next(&mut self) -> Option<Framed<'_>> {
-        if self.framer.is_lost() {
-            return Some(Framed::Broken { reply: None, reason: "neither STUN nor ChannelData".into() });
-        }
-        let (framing::Framed::Stun(bytes) | framing::Framed::ChannelData(bytes)) = self.framer.next()?;
-        Some(Framed::Message(bytes.into()))
+        let Some(framing::Framed::Stun(bytes) | framing::Framed::ChannelData(bytes)) = self.framer.next() else {
+            let broken = || Framed::Broken { reply: None, reason: "neither STUN nor ChannelData".into() };
+            return self.framer.is_lost().then(broken);
+        };
+        self.message.clear();
+        self.message.extend_from_slice(bytes);
+        Some(Framed::Message(self.message.as_slice().into()))
     }
 
     fn is_partial(&self) -> bool {
@@ -248,7 +252,7 @@ impl Framing for Stun {
     type Stream = StunStream;
 
     fn stream(&self) -> StunStream {
-        StunStream { framer: StreamFramer::default() }
+        StunStream::default()
     }
 
     fn datagram<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
