@@ -150,6 +150,34 @@ static void state_changed(NiceAgent *of, guint of_stream, guint component, guint
     }
 }
 
+static void introduce(void) {
+    char *own_ufrag, *own_password;
+    nice_agent_get_local_credentials(agent, stream, &own_ufrag, &own_password);
+    if (lite)
+        say("lite");
+    printf("ufrag %s\npwd %s\n", own_ufrag, own_password);
+    fflush(stdout);
+    g_free(own_ufrag);
+    g_free(own_password);
+}
+
+/* The other end has begun anew: so do we, with the candidates that we have. */
+static void restart(void) {
+    nice_agent_restart(agent);
+    introduce();
+    for (int component = 1; component <= components; component++) {
+        GSList *all = nice_agent_get_local_candidates(agent, stream, component);
+        for (GSList *each = all; each; each = each->next)
+            new_candidate(agent, each->data, NULL);
+        g_slist_free_full(all, (GDestroyNotify)nice_candidate_free);
+        connected[component] = is_ready[component] = FALSE;
+    }
+    say("end");
+    ready = asked = 0;
+    memset(sent, 0, sizeof sent);
+    memset(echoed, 0, sizeof echoed);
+}
+
 /* A line of the other end, on the main loop. */
 static gboolean take(gpointer data) {
     char *line = data, *rest = strchr(line, ' ');
@@ -157,6 +185,8 @@ static gboolean take(gpointer data) {
     if (g_str_has_prefix(line, "ufrag ")) {
         ufrag = g_strdup(rest);
     } else if (g_str_has_prefix(line, "pwd ")) {
+        if (began)
+            restart();
         began = g_get_monotonic_time();
         nice_agent_set_remote_credentials(agent, stream, ufrag, rest);
     } else if (!strcmp(line, "end")) {
@@ -233,12 +263,7 @@ int main(int count, char **words) {
             nice_agent_set_relay_info(agent, stream, component, host, port, user, password, way);
         }
     }
-    char *own_ufrag, *own_password;
-    nice_agent_get_local_credentials(agent, stream, &own_ufrag, &own_password);
-    if (lite)
-        say("lite");
-    printf("ufrag %s\npwd %s\n", own_ufrag, own_password);
-    fflush(stdout);
+    introduce();
     nice_agent_gather_candidates(agent, stream);
     g_thread_new("lines", read_lines, NULL);
     g_main_loop_run(loop);

@@ -112,3 +112,17 @@ def connect(one, other, components=1, relay=(), spare=0, seconds=30, then=None):
     finally:
         one.end()
         other.end()
+
+
+def restart(one, other):
+    """For `connect`: `one` begins anew (RFC 8445 §9), and both talk again; what is wrong."""
+    before = len(one.of("data")), len(other.of("data"))
+    one.tell("restart\n")
+    try:
+        processes.wait_for("talk after the restart",
+                           lambda: len(one.of("data")) > before[0] and len(other.of("data")) > before[1], 20)
+    except Failure as failure:
+        return f"{failure}; states {one.state()} and {other.state()}"
+    last = [agent.of("data")[-1] for agent in (one, other)]
+    return "; ".join(f"after the restart {data['echoed']} of {data['sent']} echoed" for data in last
+                     if data["echoed"] != data["sent"])

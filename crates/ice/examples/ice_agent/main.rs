@@ -10,6 +10,8 @@
 //! end                              of candidates
 //! ```
 //!
+//! A line `restart` makes it begin anew with other credentials (RFC 8445 §9); other credentials from the peer do as well.
+//!
 //! ```text
 //! cargo run -p farspeak-ice --example ice_agent -- --controlling --turn turns:relay.example:443 --user alice --password …
 //! ```
@@ -43,6 +45,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let agent = Agent::new(options.agent.clone(), Box::new(SystemRandom(File::open("/dev/urandom")?)));
     let config = PeerConfig { tls: options.tls.clone(), ..PeerConfig::default() };
     let user = Rc::new(User::new(&options));
+    let lite = options.agent.mode == Mode::Lite;
     let hearing = Rc::clone(&user);
     let (mut peer, handle) = Peer::new(agent, Stun, config, Clock::start(), move |_, agent, now, event| {
         hearing.hear(agent, now, event);
@@ -51,7 +54,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         for (server, name) in &options.names {
             context.name_server(*server, name.clone());
         }
-        user.introduce(agent, options.agent.mode == Mode::Lite);
+        introduce(agent, lite);
         for own in options.addresses()? {
             for component in 1..=options.agent.components {
                 let local = context.bind(own.address)?;
@@ -62,7 +65,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         Ok(())
     })?;
     let input = handle.clone();
-    std::thread::spawn(move || read_signalling(&input));
+    std::thread::spawn(move || read_signalling(&input, lite));
     let talking = talk::talk(handle, user, options.packets);
     tokio::select! {
         _ = peer.run() => {}
@@ -94,15 +97,6 @@ impl User {
             echoes: RefCell::default(),
             ready: Notify::new(),
         }
-    }
-
-    fn introduce(&self, agent: &Agent, lite: bool) {
-        if lite {
-            say("lite");
-        }
-        let own = agent.credentials();
-        say(&format!("ufrag {}", own.ufrag()));
-        say(&format!("pwd {}", own.password()));
     }
 
     fn hear(&self, agent: &mut Agent, now: Instant, event: Event) {
@@ -168,8 +162,18 @@ impl User {
     }
 }
 
+/// The first lines for the other end, in each generation.
+fn introduce(agent: &Agent, lite: bool) {
+    if lite {
+        say("lite");
+    }
+    let own = agent.credentials();
+    say(&format!("ufrag {}", own.ufrag()));
+    say(&format!("pwd {}", own.password()));
+}
+
 /// Lines of the other end, until there are no more: then the agent ends.
-fn read_signalling(handle: &PeerHandle<Agent>) {
+fn read_signalling(handle: &PeerHandle<Agent>, lite: bool) {
     let mut options = RemoteOptions { trickle: true, ..RemoteOptions::default() };
     let mut ufrag = String::new();
     for line in io::stdin().lock().lines().map_while(Result::ok) {
@@ -179,12 +183,22 @@ fn read_signalling(handle: &PeerHandle<Agent>) {
                 Ok(())
             }
             None if line.trim() == "end" => handle.run(|_, agent, now| agent.end_of_remote_candidates(now)),
+            None if line.trim() == "restart" => handle.run(move |_, agent, now| {
+                agent.restart(now);
+                introduce(agent, lite);
+            }),
             Some(("ufrag", rest)) => {
                 ufrag = rest.to_owned();
                 Ok(())
             }
             Some(("pwd", password)) => match Credentials::new(&ufrag, password) {
-                Ok(credentials) => handle.run(move |_, agent, now| agent.set_remote(now, &credentials, options)),
+                Ok(credentials) => handle.run(move |_, agent, now| {
+                    let before = agent.credentials().clone();
+                    agent.set_remote(now, &credentials, options);
+                    if *agent.credentials() != before {
+                        introduce(agent, lite); // the other end has restarted, and so have we
+                    }
+                }),
                 Err(error) => return complain(&error),
             },
             _ => match line.parse::<Candidate>() {

@@ -48,9 +48,17 @@ impl Talk {
     }
 }
 
-/// Sends `packets` packets on every component when all have their way, then tells how many came back.
+/// Each time when every component has its way: sends `packets` packets on each, then tells how many came back.
 pub(crate) async fn talk(handle: PeerHandle<Agent>, user: Rc<User>, packets: u32) {
-    user.ready.notified().await;
+    loop {
+        user.ready.notified().await;
+        round(&handle, &user, packets).await;
+    }
+}
+
+async fn round(handle: &PeerHandle<Agent>, user: &User, packets: u32) {
+    let others = std::mem::take(&mut user.talk.borrow_mut().others);
+    user.talk.replace(Talk { others, ..Talk::default() });
     for number in 0..packets {
         for component in 1..=user.components {
             let sent = handle.query(move |_, agent, now| {
@@ -67,7 +75,7 @@ pub(crate) async fn talk(handle: PeerHandle<Agent>, user: Rc<User>, packets: u32
     while !user.talk.borrow().is_complete() && tokio::time::Instant::now() < end {
         sleep(BETWEEN).await;
     }
-    let Ok(now) = handle.query(|_, _, now| now).await else { return std::future::pending().await };
+    let Ok(now) = handle.query(|_, _, now| now).await else { return };
     for component in 1..=user.components {
         let times = user.talk.borrow().round_trips(component);
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
@@ -79,7 +87,6 @@ pub(crate) async fn talk(handle: PeerHandle<Agent>, user: Rc<User>, packets: u32
         ];
         user.tell("data", now, &details);
     }
-    std::future::pending().await
 }
 
 /// As often as a voice codec sends.
