@@ -6,6 +6,10 @@ pub const HEADER: usize = 4;
 /// The channels that may be bound (RFC 8656 §12); 0x5000–0x7fff are reserved and such messages dropped.
 pub const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
 
+/// The channels of RFC 5766 §11, for clients before RFC 8656 that choose any of them: coturn's tools before 4.16, say.
+/// Beyond [`CHANNELS`] they cannot be told from QUIC and the like on a shared port.
+pub const RFC5766_CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
+
 /// A ChannelData message where it lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChannelData<'a> {
@@ -21,10 +25,16 @@ impl<'a> ChannelData<'a> {
     /// `None` if the channel is none of [`CHANNELS`], or the data shorter than the header says: silently dropped.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        Self::parse_rfc5766(bytes).filter(|message| CHANNELS.contains(&message.channel))
+    }
+
+    /// The same for all of [`RFC5766_CHANNELS`].
+    #[inline]
+    pub fn parse_rfc5766(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<HEADER>()?;
         let channel = u16::from_be_bytes([head[0], head[1]]);
         let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-        if !CHANNELS.contains(&channel) {
+        if !RFC5766_CHANNELS.contains(&channel) {
             return None;
         }
         Some(Self { channel, data: rest.get(..length)? })

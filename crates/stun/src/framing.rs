@@ -2,6 +2,8 @@
 //!
 //! The edge hands in the bytes as they come; what the framer measures is what the parsers read.
 
+use std::ops::RangeInclusive;
+
 use crate::{HEADER, MAGIC_COOKIE, channel_data};
 
 /// What the next message on a stream is.
@@ -27,14 +29,20 @@ pub enum Frame {
 /// Nothing is waited for that could not become a message: a wrong cookie or an impossible length is [`Frame::Lost`]
 /// as soon as it can be seen.
 pub fn measure(bytes: &[u8], longest: usize) -> Frame {
+    measure_among(bytes, longest, &channel_data::CHANNELS)
+}
+
+/// The same with other channels: [`channel_data::RFC5766_CHANNELS`].
+pub fn measure_among(bytes: &[u8], longest: usize, channels: &RangeInclusive<u16>) -> Frame {
+    let highest = (channels.end() >> 8) as u8;
     let Some(head) = bytes.first_chunk::<4>() else {
-        let hopeless = bytes.first().is_some_and(|byte| *byte >= 0x50);
+        let hopeless = bytes.first().is_some_and(|byte| *byte > highest);
         return if hopeless { Frame::Lost } else { Frame::NeedMore(4) };
     };
     let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
     let frame = match head[0] {
         0x00..=0x3f if length.is_multiple_of(4) => Frame::Stun(HEADER + length),
-        0x40..=0x4f => {
+        0x40..=0x7f if head[0] <= highest => {
             let length = channel_data::HEADER + length;
             Frame::ChannelData { length, total: length + channel_data::padding(length) }
         }
@@ -62,6 +70,7 @@ pub struct StreamFramer {
     buffer: Vec<u8>,
     start: usize,
     longest: usize,
+    channels: RangeInclusive<u16>,
     lost: bool,
 }
 
@@ -84,7 +93,14 @@ impl Default for StreamFramer {
 impl StreamFramer {
     /// Messages longer than `longest` bytes end the stream.
     pub fn new(longest: usize) -> Self {
-        Self { buffer: Vec::new(), start: 0, longest, lost: false }
+        Self { buffer: Vec::new(), start: 0, longest, channels: channel_data::CHANNELS, lost: false }
+    }
+
+    /// Lets the channels of RFC 5766 pass as well ([`channel_data::RFC5766_CHANNELS`]). Default off.
+    #[must_use]
+    pub fn with_rfc5766_channels(mut self) -> Self {
+        self.channels = channel_data::RFC5766_CHANNELS;
+        self
     }
 
     /// Takes bytes as they came. Take out all messages by [`Self::next`] before giving it more.
@@ -104,7 +120,7 @@ impl StreamFramer {
             return None;
         }
         let start = self.start;
-        match measure(&self.buffer[start..], self.longest) {
+        match measure_among(&self.buffer[start..], self.longest, &self.channels) {
             Frame::Stun(length) => {
                 self.start += length;
                 Some(Framed::Stun(&self.buffer[start..start + length]))

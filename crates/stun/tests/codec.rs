@@ -362,6 +362,18 @@ fn drops_channel_data_of_reserved_channels_and_short_ones() {
 }
 
 #[test]
+fn reads_the_channels_of_rfc5766_for_who_asks() {
+    let bytes = [0x7f, 0xff, 0, 1, 9, 0, 0, 0];
+    assert_eq!(ChannelData::parse_rfc5766(&bytes).unwrap().channel, 0x7fff);
+    assert_eq!(ChannelData::parse_rfc5766(&[0x80, 0, 0, 0]), None);
+    let mut framer = StreamFramer::default().with_rfc5766_channels();
+    framer.push(&bytes);
+    assert!(framer.next().is_some() && framer.pending() == 0);
+    framer.push(&[0x80]);
+    assert!(framer.next().is_none() && framer.is_lost());
+}
+
+#[test]
 fn a_stream_that_is_neither_stun_nor_channel_data_is_lost_at_once() {
     for bytes in [&b"POST /"[..], b"\x16\x03\x01", b"\x80", b"\x00\x01\x00\x03", b"\x00\x01\x00\x00\x21\x13"] {
         let mut framer = StreamFramer::default();

@@ -171,7 +171,8 @@ impl Server {
     /// `client.local` is the address that it came to, even if the socket is bound to all of them.
     pub fn handle_client(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict {
         match packet.buffer.get(packet.data.clone()) {
-            Some([0x40..=0x4f, ..]) => self.channel_data(now, client, packet),
+            // Of RFC 5766's channels, those that cannot be bound lead nowhere.
+            Some([0x40..=0x7f, ..]) => self.channel_data(now, client, packet),
             Some([0x00..=0x3f, ..]) => self.message(now, client, packet),
             _ => self.malformed(),
         }

@@ -177,6 +177,15 @@ fn gives_both_families_at_once() {
 }
 
 #[test]
+fn understands_the_drafts_number_for_both_families() {
+    let (mut world, mut alice) = world();
+    let answer = alice.allocate_with(&mut world, &|writer| {
+        writer.push_raw(AttributeType(0x8032), &[2, 0, 0, 0]);
+    });
+    assert_eq!(answer.ok().all_relayed().len(), 2);
+}
+
+#[test]
 fn tells_why_one_of_two_families_is_missing() {
     let mut world =
         World::new(ServerConfig { relays: vec![RelayAddress::plain(RELAY_V4.parse().unwrap())], ..config() });

@@ -98,6 +98,19 @@ fn refuses_channels_that_are_none_or_bound_otherwise() {
 }
 
 #[test]
+fn binds_the_channels_of_rfc5766_only_if_told_to() {
+    let mut world = World::new(ServerConfig { rfc5766_channels: true, ..config() });
+    let mut alice = Client::at("203.0.113.7:4000");
+    let relayed = alice.allocate(&mut world);
+    alice.bind(&mut world, 0x7fff, PEER).ok();
+    assert_eq!(alice.bind(&mut world, 0x8000, OTHER).code(), Some(400));
+    alice.channel_data(&mut world, 0x7fff, b"x");
+    assert_eq!(world.take_out().len(), 1);
+    world.peer_sends(relayed, PEER, b"x");
+    assert_eq!(world.answer().unwrap().1[..2], [0x7f, 0xff]);
+}
+
+#[test]
 fn refuses_requests_that_lack_something() {
     let (mut world, mut alice, _) = world();
     type Write = fn(&mut Writer<'_>);

@@ -138,9 +138,12 @@ impl Authority {
 
     fn challenge_with(&self, features: SecurityFeatures, now: Instant, client: SocketAddr, writer: &mut Writer<'_>) {
         let mut buffer = Nonces::buffer();
-        writer
-            .push(Attribute::Realm(&self.realm))
-            .push(Attribute::Nonce(self.nonces.issue(now, client, features, &mut buffer)));
+        writer.push(Attribute::Realm(&self.realm)).push(Attribute::Nonce(self.nonces.issue(
+            now,
+            client,
+            features,
+            &mut buffer,
+        )));
         if features.contains(SecurityFeatures::PASSWORD_ALGORITHMS) {
             writer.push(Attribute::PasswordAlgorithms(PasswordAlgorithms::SHA256_MD5));
         }

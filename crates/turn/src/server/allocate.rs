@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use farspeak_sansio::Instant;
-use farspeak_stun::attribute::{AddressErrorCode, AddressFamily, Attribute, AttributeType, ErrorCode};
+use farspeak_stun::Message;
+use farspeak_stun::attribute::{AddressErrorCode, AddressFamily, Attribute, AttributeType, ErrorCode, Malformed};
 
 use super::allocation::{Allocation, FAMILIES, Lease, Owner, index};
 use super::lifetime::Timer;
@@ -123,7 +124,7 @@ impl Server {
         let even = message.even_port()?;
         let token = message.reservation_token()?;
         let requested = message.requested_address_family()?;
-        let additional = message.additional_address_family()?;
+        let additional = additional_family(message)?;
         if token.is_some() && (even.is_some() || requested.is_some() || additional.is_some())
             || requested.is_some() && additional.is_some()
             || tcp && tcp::is_malformed(message, &request.asker.flow)
@@ -385,6 +386,17 @@ impl Server {
             allocation.armed = at;
             self.arm(now, at, Timer::Allocation { slot, generation });
         }
+    }
+}
+
+/// ADDITIONAL-ADDRESS-FAMILY by its number, or by the one of the drafts, which coturn and its tools kept until 4.7.
+fn additional_family(message: &Message<'_>) -> Result<Option<AddressFamily>, Malformed> {
+    const DRAFT: AttributeType = AttributeType(0x8032);
+    let (kind, id) = (AttributeType::ADDITIONAL_ADDRESS_FAMILY, message.transaction_id());
+    let value = message.find(kind).or_else(|| message.find(DRAFT));
+    match value.and_then(|value| Attribute::read(kind, value, &id)).transpose()? {
+        Some(Attribute::AdditionalAddressFamily(family)) => Ok(Some(family)),
+        _ => Ok(None),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use farspeak_sansio::Instant;
 use farspeak_stun::attribute::ErrorCode;
-use farspeak_stun::channel_data::CHANNELS;
 
 use super::Server;
 use super::peers::NotBound;
@@ -11,7 +10,8 @@ use super::request::{Fault, Request};
 impl Server {
     pub(super) fn channel_bind(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Fault> {
         let slot = self.allocation_of(request)?;
-        let number = request.message.channel_number()?.filter(|number| CHANNELS.contains(number));
+        let channels = self.config.channels();
+        let number = request.message.channel_number()?.filter(|number| channels.contains(number));
         let (Some(number), Some(peer)) = (number, request.message.xor_peer_address()?) else {
             return Err(ErrorCode::BAD_REQUEST.into());
         };

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use farspeak_stun::channel_data::{CHANNELS, RFC5766_CHANNELS};
 use farspeak_stun::{Alternate, Limits};
 
 use crate::policy::PeerPolicy;
@@ -51,6 +52,10 @@ pub struct ServerConfig {
     /// Whether the driver can set the DF bit of a datagram. Default true; if not, DONT-FRAGMENT is an unknown attribute
     /// (RFC 8656 §7.2).
     pub dont_fragment: bool,
+    /// Whether channels 0x5000–0x7fff may be bound, which RFC 5766 had and RFC 8656 §12 has taken away. Default false.
+    /// coturn's own tools before 4.16 choose any of them; streams then need a framer that lets them pass
+    /// ([`farspeak_stun::framing::StreamFramer::with_rfc5766_channels`]).
+    pub rfc5766_channels: bool,
     /// Whether an allocation ends when the credential that made it ends. Default false, as with other servers: the
     /// credential is for beginning a call, and the call may outlast it. What was allocated can be refreshed then, but
     /// nothing new allocated.
@@ -84,11 +89,17 @@ impl ServerConfig {
             tcp_relaying: false,
             mobility: true,
             dont_fragment: true,
+            rfc5766_channels: false,
             strict_expiry: false,
             software: None,
             own_addresses: Vec::new(),
             unix_at_origin: Duration::ZERO,
         }
+    }
+
+    /// The channels that may be bound.
+    pub(super) const fn channels(&self) -> RangeInclusive<u16> {
+        if self.rfc5766_channels { RFC5766_CHANNELS } else { CHANNELS }
     }
 
     /// Which shard owns a port.

@@ -29,7 +29,9 @@ impl Server {
             Some(Home::Shard(shard, _)) => return self.send_home(now, &client, shard),
             None => return self.stray(),
         };
-        let Some(message) = ChannelData::parse(&packet.buffer[packet.data.clone()]) else { return self.malformed() };
+        let Some(message) = ChannelData::parse_rfc5766(&packet.buffer[packet.data.clone()]) else {
+            return self.malformed();
+        };
         let (channel, length) = (message.channel, message.data.len());
         let Some(allocation) = self.allocations.get(slot) else { return self.stray() };
         let Some(peer) = allocation.peers.peer_of(now, channel) else { return self.stray() };

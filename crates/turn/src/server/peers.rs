@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use farspeak_sansio::Instant;
-use farspeak_stun::channel_data::CHANNELS;
 
 /// How long a permission lasts (RFC 8656 §9: exactly).
 pub(super) const PERMISSION: Duration = Duration::from_secs(300);
@@ -33,7 +32,7 @@ struct Channel {
 /// Why a channel was not bound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NotBound {
-    /// No channel's number, or number or peer are bound otherwise: 400.
+    /// Number or peer are bound otherwise: 400.
     Conflict,
     /// As many as there may be: 508.
     Full,
@@ -70,9 +69,6 @@ impl Peers {
         most_channels: usize,
         most_permissions: usize,
     ) -> Result<(), NotBound> {
-        if !CHANNELS.contains(&number) {
-            return Err(NotBound::Conflict);
-        }
         let bound = self.peer_of(now, number);
         if bound.is_some_and(|bound| bound != peer) || self.channel_of(now, peer).is_some_and(|other| other != number) {
             return Err(NotBound::Conflict);
@@ -197,8 +193,6 @@ mod tests {
         assert_eq!(bind(1, 0x4000, 1), Ok(()));
         assert_eq!(bind(1, 0x4000, 2), Err(NotBound::Conflict));
         assert_eq!(bind(1, 0x4001, 1), Err(NotBound::Conflict));
-        assert_eq!(bind(1, 0x3fff, 2), Err(NotBound::Conflict));
-        assert_eq!(bind(1, 0x5000, 2), Err(NotBound::Conflict));
         assert_eq!(bind(1, 0x4fff, 2), Ok(()));
         assert_eq!(bind(1, 0x4002, 3), Err(NotBound::Full));
         assert_eq!(bind(700, 0x4000, 2), Ok(()));

@@ -5,6 +5,8 @@
 pub(super) struct Slab<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
+    /// Of the last tenant; no two of the last 2^32 have the same.
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -15,23 +17,23 @@ struct Place<T> {
 
 impl<T> Slab<T> {
     pub(super) const fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { places: Vec::new(), free: Vec::new(), generation: 0 }
     }
 
     /// A place for the tenant, and which generation it is there. Bounds are the caller's; there are never 2^32.
     pub(super) fn insert(&mut self, tenant: T) -> (u32, u32) {
+        self.generation = self.generation.wrapping_add(1);
+        let place = Place { generation: self.generation, tenant: Some(tenant) };
         if let Some(slot) = self.free.pop() {
-            let place = &mut self.places[slot as usize];
-            place.generation = place.generation.wrapping_add(1);
-            place.tenant = Some(tenant);
-            return (slot, place.generation);
+            self.places[slot as usize] = place;
+            return (slot, self.generation);
         }
-        // Half as much again: of large tenants, doubling would leave too much empty.
+        // A quarter more: of large tenants, doubling would leave too much empty.
         if self.places.len() == self.places.capacity() {
             self.places.reserve_exact((self.places.len() / 4).max(16));
         }
-        self.places.push(Place { generation: 1, tenant: Some(tenant) });
-        (self.places.len() as u32 - 1, 1)
+        self.places.push(place);
+        (self.places.len() as u32 - 1, self.generation)
     }
 
     #[inline]
@@ -57,6 +59,10 @@ impl<T> Slab<T> {
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
         let tenant = self.places.get_mut(slot as usize)?.tenant.take()?;
         self.free.push(slot);
+        if self.free.len() == self.places.len() {
+            // What was needed once at its busiest is given back.
+            (self.places, self.free) = (Vec::new(), Vec::new());
+        }
         Some(tenant)
     }
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub struct World {
     pub ledger: Arc<Ledger>,
     /// Relay sockets by slot.
     pub sockets: HashMap<usize, (RelayId, SocketAddr)>,
+    /// Their addresses.
+    pub open: HashSet<SocketAddr>,
     /// Everything that is no answer to a client: closed streams, connections.
     pub actions: Vec<Action>,
     /// Ports that somebody else on this host has.
@@ -79,6 +81,7 @@ impl World {
             now: Instant::ZERO,
             ledger,
             sockets: HashMap::new(),
+            open: HashSet::new(),
             actions: Vec::new(),
             taken: Vec::new(),
             sockets_left: usize::MAX,
@@ -110,13 +113,14 @@ impl World {
                         () => Ok(()),
                     };
                     if result.is_ok() {
-                        assert!(self.sockets.values().all(|(_, known)| *known != address), "{address} is open twice");
+                        assert!(self.open.insert(address), "{address} is open twice");
                         self.sockets.insert(relay.slot(), (relay, address));
                     }
                     self.server.relay_opened(self.now, relay, result);
                 }
                 Action::Close { relay } => {
-                    self.sockets.remove(&relay.slot());
+                    let closed = self.sockets.remove(&relay.slot());
+                    closed.into_iter().for_each(|(_, address)| _ = self.open.remove(&address));
                 }
                 other => self.actions.push(other),
             }
