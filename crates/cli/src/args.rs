@@ -83,9 +83,35 @@ pub enum Command {
         #[arg(long)]
         states: bool,
     },
+    /// Say what this network is like for calls: translators, firewalls, router, and what that means.
+    #[command(
+        after_help = "Examples:\n  farspeak nat --server stun.example.org             all that one server can tell\n  \
+                            farspeak nat --server a.example --server b.example  compare what two servers see\n  \
+                            farspeak nat --server 192.0.2.1:3478 --json\n\n\
+                            A server with two addresses (RFC 5780) tells most. Nobody is asked but the servers given and\n\
+                            this network's own router, which opens a port for a moment and closes it again."
+    )]
+    Nat(NatOptions),
     /// Say what listens where, what is weak, what is broken and who holds a port that is taken.
     #[command(after_help = "Examples:\n  farspeak doctor\n  farspeak doctor --json")]
     Doctor,
+}
+
+/// Whom to ask about this network, and how long.
+#[derive(clap::Args, Debug)]
+pub struct NatOptions {
+    /// A STUN server; may be given again [default: this node's own name, if it has one].
+    #[arg(long = "server", value_name = "HOST[:PORT]")]
+    pub servers: Vec<String>,
+    /// Where the servers take TLS.
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    pub tls_port: u16,
+    /// Longest wait for one answer, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=120))]
+    pub timeout: u64,
+    /// Do not ask the router for a port.
+    #[arg(long)]
+    pub no_router: bool,
 }
 
 /// What to do with users.

@@ -19,7 +19,7 @@ pub enum Exit {
     Usage = 2,
     /// The configuration or a certificate is wrong.
     Config = 3,
-    /// What was named does not exist: a user, a call, a file.
+    /// What was named does not exist: a user, a call, a file, a host.
     Unknown = 4,
     /// The name is taken, or another process works in the data directory.
     Taken = 5,
@@ -31,6 +31,8 @@ pub enum Exit {
     NotRunning = 8,
     /// `doctor` found something that is broken.
     Ill = 9,
+    /// No server answers.
+    NoAnswer = 10,
 }
 
 /// The table in `farspeak --help`.
@@ -40,12 +42,13 @@ Exit codes:
   1  failed
   2  called wrongly
   3  the configuration or a certificate is wrong
-  4  no such user, call or file
+  4  no such user, call, file or host
   5  the name is taken, or another process works in the data directory
   6  the data directory or the store cannot be read or written
   7  a port is taken or not allowed
   8  no node runs on this data directory
-  9  doctor found something broken";
+  9  doctor found something broken
+ 10  no server answers";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod exit;
 mod ladder;
+mod nat;
 mod output;
 mod phones;
 mod place;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Ladder { file, call, all, states } => {
             ladder::run(&place, json, file, ladder::Show { call: call.as_deref(), all, states })
         }
+        Command::Nat(options) => nat::run(&place, json, &options),
         Command::Doctor => doctor::run(&place, json),
     };
     match result {

@@ -37,16 +37,23 @@ impl PeerContext {
     /// Binds a UDP socket and gives its real address: port 0 takes a free one. The machine receives from it, and sends
     /// from it whatever it sends on flows with this local address.
     pub fn bind(&mut self, local: SocketAddr) -> io::Result<SocketAddr> {
+        let socket = bind::socket(Transport::Udp, local, false)?;
+        // The kernel grants what it allows; less is no reason not to start.
+        let _ = socket.set_recv_buffer_size(self.0.config.receive_buffer);
+        let _ = socket.set_send_buffer_size(self.0.config.send_buffer);
+        self.adopt(socket.into())
+    }
+
+    /// Takes a UDP socket that its owner has bound and prepared, with options that [`Self::bind`] does not know, and
+    /// gives its address.
+    pub fn adopt(&mut self, socket: std::net::UdpSocket) -> io::Result<SocketAddr> {
         let edge = &self.0;
         let mut ports = edge.ports.borrow_mut();
         if ports.len() >= edge.config.max_sockets {
             return Err(io::Error::other("too many sockets (PeerConfig::max_sockets)"));
         }
-        let socket = bind::socket(Transport::Udp, local, false)?;
-        // The kernel grants what it allows; less is no reason not to start.
-        let _ = socket.set_recv_buffer_size(edge.config.receive_buffer);
-        let _ = socket.set_send_buffer_size(edge.config.send_buffer);
-        let socket = UdpSocket::from_std(socket.into())?;
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(socket)?;
         let bound = socket.local_addr()?;
         ports.push(Port { port: UdpPort::new(socket, FlowId::UNBOUND, bound), task: None });
         Ok(bound)
