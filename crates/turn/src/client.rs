@@ -333,7 +333,7 @@ impl Client {
 /// Whether a flow is the one that we know: on datagrams by our socket's address, on streams by the connection. One that the
 /// driver has opened for us has a handle that we do not know so far, and perhaps another port than we said.
 fn is_same(own: &Flow, flow: &Flow) -> bool {
-    let any = own.local.ip().is_unspecified() && own.local.port() == flow.local.port();
+    let any = own.local.ip().is_unspecified() && [0, flow.local.port()].contains(&own.local.port());
     let local = own.local == flow.local || any;
     let end = match (own.transport.is_reliable(), own.id, flow.id) {
         (true, own, id) if id != FlowId::UNBOUND => own == id || own == FlowId::UNBOUND,

@@ -161,6 +161,19 @@ fn a_binding_that_shows_another_address_makes_it_move() {
 }
 
 #[test]
+fn asks_for_its_address_in_the_midst_of_traffic_too() {
+    let mut desk = watched();
+    desk.permit("203.0.113.5");
+    for _ in 0..5 {
+        desk.pass(secs(14));
+        desk.client.send(desk.now, address("203.0.113.5:5000"), b"x").unwrap();
+        desk.next();
+        desk.pass(secs(1));
+        answer_binding(&mut desk, MAPPED);
+    }
+}
+
+#[test]
 fn a_forged_binding_costs_a_refresh_and_nothing_more() {
     let mut desk = watched();
     desk.pass(secs(15));

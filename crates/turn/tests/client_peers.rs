@@ -367,6 +367,115 @@ fn data_waits_a_moment_for_its_permission_and_no_longer() {
 }
 
 #[test]
+fn data_that_waited_too_long_or_for_somebody_forgotten_is_not_sent() {
+    let peer = address("203.0.113.5:5000");
+    let mut desk = Desk::allocated();
+    desk.client.permit(desk.now, peer.ip());
+    let request = desk.next();
+    desk.client.send(desk.now, peer, b"stale").unwrap();
+    desk.pass(secs(2));
+    while desk.poll().is_some() {}
+    desk.grant(&request, |_| {});
+    assert!(desk.poll().is_none());
+
+    let mut desk = Desk::allocated();
+    desk.client.permit(desk.now, peer.ip());
+    let request = desk.next();
+    desk.client.send(desk.now, peer, b"to one forgotten").unwrap();
+    desk.client.forget(peer.ip());
+    desk.client.permit(desk.now, peer.ip());
+    while desk.poll().is_some() {}
+    desk.grant(&request, |_| {});
+    assert!(desk.poll().is_none());
+}
+
+#[test]
+fn a_lost_allocation_takes_permissions_and_waiting_data_with_it() {
+    let (peer, other) = (address("203.0.113.5:5000"), address("203.0.113.6:5000"));
+    let mut desk = Desk::allocated_with(Config { mobility: false, ..config() }, Transport::Udp);
+    desk.permit("203.0.113.5");
+    desk.client.permit(desk.now, other.ip());
+    let request = desk.next();
+    desk.client.send(desk.now, other, b"waits").unwrap();
+    desk.refuse(&request, 437);
+    assert!(matches!(desk.event(), Some(Event::Lost(_))));
+    desk.client.allocate(desk.now);
+    let request = desk.next();
+    desk.grant_allocation(&request, 600);
+    desk.event();
+    assert_eq!(desk.client.send(desk.now, peer, b"x"), Err(SendError::NotPermitted));
+    desk.deliver(desk.flow, &data("203.0.113.5:5000", b"x"));
+    assert_eq!((desk.event(), desk.poll().is_none()), (None, true));
+    desk.permit("203.0.113.6");
+    assert!(desk.poll().is_none(), "what waited is gone");
+}
+
+#[test]
+fn what_is_granted_counts_from_when_it_was_asked_for() {
+    let (peer, late) = (address("203.0.113.5:5000"), secs(30));
+    let mut desk = Desk::allocated();
+    desk.client.bind(desk.now, peer);
+    desk.client.permit(desk.now, address("203.0.113.6:0").ip());
+    let requests = [desk.next(), desk.next()];
+    desk.pass(late);
+    while desk.poll().is_some() {}
+    for request in &requests {
+        desk.grant(request, |_| {});
+    }
+    desk.pass(secs(240 - 30 - 1));
+    assert!(desk.poll().is_none());
+    desk.pass(secs(1));
+    assert_eq!(desk.next().peers().len(), 2);
+    // Until nobody has answered for five minutes.
+    desk.pass(secs(59));
+    desk.deliver(desk.flow, &data("203.0.113.5:5000", b"in time"));
+    assert!(matches!(desk.event(), Some(Event::Data { .. })));
+}
+
+#[test]
+fn a_channel_given_up_gives_up_the_permission_that_came_with_it() {
+    let mut desk = Desk::allocated();
+    desk.bind("203.0.113.5:5000");
+    desk.bind("203.0.113.5:5001");
+    desk.client.unbind(address("203.0.113.5:5000"));
+    desk.client.send(desk.now, address("203.0.113.5:5000"), b"still permitted").unwrap();
+    desk.next();
+    desk.client.unbind(address("203.0.113.5:5001"));
+    assert_eq!(desk.client.send(desk.now, address("203.0.113.5:5000"), b"x"), Err(SendError::NotPermitted));
+    desk.pass(secs(500));
+    assert!(desk.poll().is_none());
+}
+
+#[test]
+fn a_refresh_that_is_refused_ends_what_was_granted() {
+    let peer = address("203.0.113.5:5000");
+    let mut desk = Desk::allocated();
+    desk.permit("203.0.113.5");
+    desk.pass(secs(240));
+    let request = desk.next();
+    desk.refuse(&request, 403);
+    assert!(matches!(desk.event(), Some(Event::NotPermitted { .. })));
+    assert_eq!(desk.client.send(desk.now, peer, b"x"), Err(SendError::NotPermitted));
+
+    let mut desk = Desk::allocated();
+    desk.permit("203.0.113.5");
+    desk.bind("203.0.113.5:5000");
+    desk.pass(secs(540));
+    for (paper, method) in papers(&mut desk) {
+        match method {
+            Method::CHANNEL_BIND => desk.refuse(&paper, 403),
+            Method::REFRESH => desk.grant(&paper, |writer| {
+                writer.push(Attribute::Lifetime(600));
+            }),
+            _ => desk.grant(&paper, |_| {}),
+        }
+    }
+    assert!(events(&mut desk.client).iter().any(|event| matches!(event, Event::NotBound { .. })));
+    desk.client.send(desk.now, peer, b"x").unwrap();
+    assert_eq!(desk.next().method(), Method::SEND);
+}
+
+#[test]
 fn refuses_data_that_fits_no_datagram_or_has_no_allocation() {
     let mut desk = Desk::allocated();
     let peer = address("203.0.113.5:5000");
