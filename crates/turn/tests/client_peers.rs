@@ -428,6 +428,7 @@ fn what_is_granted_counts_from_when_it_was_asked_for() {
     assert_eq!(desk.next().peers().len(), 2);
     // Until nobody has answered for five minutes.
     desk.pass(secs(59));
+    events(&mut desk.client);
     desk.deliver(desk.flow, &data("203.0.113.5:5000", b"in time"));
     assert!(matches!(desk.event(), Some(Event::Data { .. })));
 }
@@ -460,14 +461,15 @@ fn a_refresh_that_is_refused_ends_what_was_granted() {
     let mut desk = Desk::allocated();
     desk.permit("203.0.113.5");
     desk.bind("203.0.113.5:5000");
-    desk.pass(secs(540));
-    for (paper, method) in papers(&mut desk) {
-        match method {
-            Method::CHANNEL_BIND => desk.refuse(&paper, 403),
-            Method::REFRESH => desk.grant(&paper, |writer| {
-                writer.push(Attribute::Lifetime(600));
-            }),
-            _ => desk.grant(&paper, |_| {}),
+    for after in [240, 240, 60] {
+        desk.pass(secs(after));
+        for (paper, method) in papers(&mut desk) {
+            match method {
+                Method::CHANNEL_BIND => desk.refuse(&paper, 403),
+                _ => desk.grant(&paper, |writer| {
+                    writer.push(Attribute::Lifetime(600));
+                }),
+            }
         }
     }
     assert!(events(&mut desk.client).iter().any(|event| matches!(event, Event::NotBound { .. })));
