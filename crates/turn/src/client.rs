@@ -255,7 +255,7 @@ impl Client {
             Err(farspeak_stun::Busy::Unwritable(error)) => {
                 Err(Failure::NoAnswer(farspeak_stun::Failure::Unwritable(error)))
             }
-            Err(_) => Err(Failure::NoAnswer(farspeak_stun::Failure::TimedOut)),
+            Err(_) => Err(Failure::Full),
         }
     }
 

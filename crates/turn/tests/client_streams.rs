@@ -103,6 +103,16 @@ fn refuses_more_offers_than_sixteen() {
     }
     let offers = std::iter::from_fn(|| desk.event()).count();
     assert_eq!(offers, 16);
+    for connection in 0..16 {
+        desk.client.accept(desk.now, connection, stream(5000 + connection as u16));
+    }
+    let asked = std::iter::from_fn(|| desk.poll()).count();
+    assert_eq!(asked, 7, "a refresh never waits for them");
+    assert_eq!(std::iter::from_fn(|| desk.event()).count(), 16 - 7);
+    for connection in 100..200 {
+        desk.deliver(desk.flow, &attempt("203.0.113.5:1000", connection));
+    }
+    assert_eq!(std::iter::from_fn(|| desk.event()).count(), 16 - 7);
     desk.client.connect(desk.now, address("203.0.113.6:80"));
     assert_eq!(failure(&mut desk), Failure::Full);
 }

@@ -131,6 +131,9 @@ impl Client {
         self.connections.expire(now);
         let is_it = |one: &Connection| matches!(one.state, State::Offered(id, _) if id == connection);
         let Some(one) = self.connections.take(is_it) else { return };
+        if !self.has_room() {
+            return self.events.push_back(Event::NotConnected { peer: one.peer, failure: Failure::Full });
+        }
         self.connections.0.push(Connection { peer: one.peer, state: State::Binding(stream) });
         let asked = self.ask_over(now, stream, Method::CONNECTION_BIND, Asked::Accept(stream), move |writer| {
             writer.push(Attribute::ConnectionId(connection));

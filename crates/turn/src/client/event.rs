@@ -141,7 +141,7 @@ pub enum Failure {
     Moved(Option<Box<Failure>>),
     /// It was not refreshed in time.
     Expired,
-    /// As many peers or channels as the configuration allows are in use.
+    /// As many peers or channels as the configuration allows are in use, or too many requests are under way.
     Full,
 }
 
@@ -221,7 +221,7 @@ impl fmt::Display for Failure {
             Self::Moved(None) => f.write_str("our address has changed and the allocation cannot follow"),
             Self::Moved(Some(why)) => write!(f, "our address has changed and the allocation cannot follow: {why}"),
             Self::Expired => f.write_str("the allocation was not refreshed in time"),
-            Self::Full => f.write_str("as many peers or channels as the configuration allows are in use"),
+            Self::Full => f.write_str("as many peers, channels or requests as are allowed are in use"),
         }
     }
 }
