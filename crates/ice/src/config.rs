@@ -142,7 +142,8 @@ pub struct Nomination {
     /// How long to wait for a better pair after the first valid one. Data flows meanwhile. Default 500 ms. A pair whose
     /// better ones have all failed, or that is host to host, is nominated at once.
     pub patience: Duration,
-    /// How long to wait if the best valid pair is relayed. Default 2 s.
+    /// How long to wait if the best valid pair is relayed. Default 2 s; two and a half times as long while there is a
+    /// direct pair on which the peer was heard, or that has hardly been tried.
     pub relayed_patience: Duration,
     /// Whether to offer `renomination` to the peer and to use it if the peer offers it as well. Default false.
     pub renomination: bool,

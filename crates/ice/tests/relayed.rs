@@ -4,27 +4,26 @@ mod support;
 
 use std::time::Duration;
 
-use farspeak_ice::{AgentConfig, CandidateType, Event, IceServer, Privacy};
+use farspeak_ice::{AgentConfig, CandidateType, Event, Privacy};
 use farspeak_sansio::Transport;
 use farspeak_sim::{Host, Nat};
-use support::relay::{PASSWORD, PORT, TLS_PORT, TurnHost, USER, at};
-use support::{End, World, put_behind};
+use support::relay::{self, Relay};
+use support::{End, World, put_behind, turn};
 
 const TURN: &str = "198.51.100.9";
 
 fn through(transports: &'static [Transport]) -> impl Fn(&mut AgentConfig) {
-    move |config| {
-        config.servers.extend(transports.iter().map(|transport| {
-            let port = if *transport == Transport::Tls { TLS_PORT } else { PORT };
-            IceServer::turn(*transport, at(TURN, port), USER, PASSWORD)
-        }));
-    }
+    move |config| config.servers.extend(transports.iter().map(|transport| turn(*transport, TURN)))
 }
 
-fn world(seed: u64, left: End, right: End) -> (World, Host<TurnHost>) {
+fn allocations(world: &World, relay: Host<Relay>) -> usize {
+    world.net.machine(relay).server.sessions(world.net.now()).count()
+}
+
+fn world(seed: u64, left: End, right: End) -> (World, Host<Relay>) {
     let mut host = None;
     let world = World::behind(seed, left, right, |net, [left, right]| {
-        host = Some(TurnHost::place(net, "turn", &[TURN]));
+        host = Some(relay::host(net, "turn", [TURN], |_| ()));
         put_behind(net, left, "nat1", Nat::symmetric(), "203.0.113.1");
         put_behind(net, right, "nat2", Nat::symmetric(), "203.0.113.2");
     });
@@ -42,7 +41,7 @@ fn two_symmetric_translators_are_crossed_by_a_relay() {
         world.talk();
         assert!(took < Duration::from_secs(4), "{transports:?} took {took:?}");
         assert!(world.selected(0).unwrap().2);
-        assert!(world.net.machine(turn).relayed > 0);
+        assert_eq!(allocations(&world, turn), 1);
     }
 }
 
@@ -68,7 +67,7 @@ fn two_that_tell_only_their_relay_meet_inside_the_server() {
         world.agent(end, |agent, now| agent.close(now));
     }
     world.run(Duration::from_secs(2));
-    assert_eq!(world.net.machine(turn).allocations(world.net.now()), 0);
+    assert_eq!(allocations(&world, turn), 0);
 }
 
 #[test]
@@ -77,13 +76,13 @@ fn the_better_way_to_a_relay_is_the_only_one_taken_and_an_unused_relay_is_given_
     let left = End::new(&["192.0.2.1"]).controlling().config(&all);
     let right = End::new(&["192.0.2.2"]).config(&all);
     let mut host = None;
-    let mut world = World::behind(3, left, right, |net, _| host = Some(TurnHost::place(net, "turn", &[TURN])));
+    let mut world = World::behind(3, left, right, |net, _| host = Some(relay::host(net, "turn", [TURN], |_| ())));
     world.start();
     world.run(Duration::from_secs(2));
-    assert_eq!(world.net.machine(host.unwrap()).allocations(world.net.now()), 2);
+    assert_eq!(allocations(&world, host.unwrap()), 2);
     world.connect();
     world.run(Duration::from_secs(5));
-    assert_eq!(world.net.machine(host.unwrap()).allocations(world.net.now()), 0);
+    assert_eq!(allocations(&world, host.unwrap()), 0);
     assert!(!world.selected(0).unwrap().2);
     world.talk();
 }

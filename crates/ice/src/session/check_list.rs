@@ -51,12 +51,14 @@ pub struct CheckList {
     next_pair: u32,
     /// RFC 8445 §6.1.4.1.
     triggered: VecDeque<PairId>,
+    triggered_in_a_row: u32,
     /// Checks that came before the peer's credentials (RFC 8445 §7.3).
     early: Vec<Early>,
     /// Whether no more candidates will come.
     complete: bool,
     /// When failure may be declared (RFC 8863).
     patience_ends: Option<Instant>,
+    impatient: bool,
     first_valid: Option<Instant>,
     selected: Option<PairId>,
     /// The pair whose nomination is under way, and how many there have been.
@@ -114,9 +116,11 @@ impl CheckList {
             pairs: Vec::new(),
             next_pair: 0,
             triggered: VecDeque::new(),
+            triggered_in_a_row: 0,
             early: Vec::new(),
             complete: false,
             patience_ends: None,
+            impatient: false,
             first_valid: None,
             selected: None,
             nominating: None,
@@ -143,7 +147,16 @@ impl CheckList {
 
     /// Whether new checks are of any use: before anything is selected.
     fn is_running(&self) -> bool {
-        self.remote.is_some() && !self.lite && !self.lost && self.selected.is_none()
+        self.remote.is_some() && !self.lite && !self.lost && !self.is_done()
+    }
+
+    /// A pair is selected for good: without renomination the list ends with it (RFC 8445 §8.1.2).
+    fn is_done(&self) -> bool {
+        self.selected.is_some() && !self.renomination()
+    }
+
+    fn renomination(&self) -> bool {
+        self.remote.as_ref().is_some_and(|peer| peer.renomination)
     }
 
     /// Puts a pair into the triggered-check queue (RFC 8445 §6.1.4.1).
@@ -155,9 +168,11 @@ impl CheckList {
 
     /// RFC 8445 §8.1.2, §7.2.5.4: no pair is valid, none can become so, and nobody is waited for any longer.
     fn judge(&mut self, now: Instant) {
-        let waited = self.patience_ends.is_some_and(|ends| ends <= now);
+        if self.patience_ends.is_some_and(|ends| ends <= now) {
+            (self.patience_ends, self.impatient) = (None, true);
+        }
         let hope = |pair: &Pair| pair.valid.is_some() || pair.state != PairState::Failed;
-        if waited && !self.failed && !self.lost && self.selected.is_none() && !self.pairs.iter().any(hope) {
+        if self.impatient && !self.failed && !self.lost && self.selected.is_none() && !self.pairs.iter().any(hope) {
             self.failed = true;
             self.events.push_back(SessionEvent::Failed);
         }
@@ -249,7 +264,7 @@ impl IceSession for CheckList {
             return None;
         }
         let checks = self.pairs.iter().flat_map(Pair::deadlines).min();
-        let patience = self.patience_ends.filter(|_| !self.failed && self.selected.is_none());
+        let patience = self.patience_ends.filter(|_| self.selected.is_none());
         let consent = self.consent.as_ref().map(Consent::deadline);
         [checks, patience, consent, self.nomination_due()].into_iter().flatten().min()
     }
@@ -260,7 +275,9 @@ impl IceSession for CheckList {
 
     fn begin_check(&mut self, now: Instant) -> bool {
         let Some(id) = self.next_check() else { return false };
+        let queued = self.triggered.len();
         self.triggered.retain(|queued| *queued != id);
+        self.triggered_in_a_row = if self.triggered.len() < queued { self.triggered_in_a_row + 1 } else { 0 };
         self.send_check(now, id);
         true
     }

@@ -1,6 +1,7 @@
 //! Two agents in a simulated network, with signalling between them, a STUN server, and translators before them.
 #![allow(dead_code)] // each test file uses its part
 
+#[path = "../../../turn/tests/support/relay.rs"]
 pub mod relay;
 
 use std::cell::RefCell;
@@ -58,6 +59,12 @@ pub struct World {
     sockets: [Vec<(u16, SocketAddr)>; 2],
 }
 
+/// Alice's TURN server of this transport at this address.
+pub fn turn(transport: Transport, ip: &str) -> IceServer {
+    let port = if transport == Transport::Tls { 443 } else { 3478 };
+    IceServer::turn(transport, SocketAddr::new(ip.parse().unwrap(), port), "alice", "wonderland")
+}
+
 pub fn label(bytes: &[u8]) -> String {
     match Message::parse(bytes) {
         Ok(message) if message.has(farspeak_stun::AttributeType::USE_CANDIDATE) => "Check!".into(),
@@ -87,6 +94,7 @@ impl World {
         let mut make = |net: &mut Network, at: usize, name: &str, end: &End| {
             let rng = Box::new(SplitMix64::new(seed * 2 + at as u64 + 1));
             let host = net.host(name, end.addresses.iter().copied(), Agent::new(end.config.clone(), rng));
+            net.set_framer(host, relay::framer);
             for component in 1..=end.config.components {
                 let port = 5000 + component * 1000 + at as u16;
                 net.bind(host, Transport::Udp, port);

@@ -90,7 +90,7 @@ impl CheckList {
             return self.learn_lite(now, check);
         }
         let Some(id) = self.pair_of(check.path, check.priority, check.nomination.is_some()) else { return };
-        let done = self.selected.is_some();
+        let done = self.is_done();
         let Some(pair) = self.pair_mut(id) else { return };
         pair.heard = true;
         if pair.state == PairState::Succeeded && pair.valid.is_some() {
@@ -117,7 +117,7 @@ impl CheckList {
         if let Some(known) = self.pair_at(path) {
             return Some(known);
         }
-        if self.selected.is_some() && !nominates {
+        if self.is_done() && !nominates {
             return None;
         }
         let base = self.bases.iter().find(|base| base.address == path.local).cloned()?;

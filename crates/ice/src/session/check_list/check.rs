@@ -19,7 +19,10 @@ pub(super) const NOMINATION: AttributeType = AttributeType(0xc001);
 const LONGEST: usize = 720;
 
 /// Overtaken checks of one pair that may still be answered.
-const MOST_OVERTAKEN: usize = 4;
+const MOST_OVERTAKEN: usize = 8;
+
+/// How often a nomination is sent, one RTO apart, before it has failed.
+const MOST_NOMINATIONS: u32 = 16;
 
 /// What a request says besides who sends it.
 pub(super) struct Asked {
@@ -53,22 +56,27 @@ impl CheckList {
     pub(super) fn send_check(&mut self, now: Instant, id: PairId) {
         let Some(pair) = self.pair(id) else { return };
         let (path, nominating) = (pair.path, pair.nominate && self.controlling);
+        let deciding = nominating || pair.nominated_by_peer.is_some();
         let Some(base) = self.bases.iter().find(|base| base.address == path.local) else { return };
         let priority = priority::peer_reflexive(base.priority);
-        let renomination = self.remote.as_ref().is_some_and(|peer| peer.renomination);
-        let nomination = (nominating && renomination).then_some(self.nominations);
+        let nomination = (nominating && self.renomination()).then_some(self.nominations);
         let request = self.request(&Asked { priority, use_candidate: nominating, nomination });
         let Some((_, bytes)) = request else { return };
-        // RFC 8445 §14.3.
+        // RFC 8445 §14.3. What decides is not held up by what is only tried.
         let busy = |state| matches!(state, PairState::Waiting | PairState::InProgress);
         let pending = self.pairs.iter().filter(|pair| busy(pair.state)).count();
-        let rto = self.timing.checks.rto.max(self.timing.ta.saturating_mul(pending as u32));
-        let schedule = Schedule { rto, ..self.timing.checks };
+        let paced = self.timing.ta.saturating_mul(if deciding { 0 } else { pending as u32 });
+        let rto = self.timing.checks.rto.max(paced);
+        // A nomination is repeated steadily, each time as a check of its own: the pair is known to work, and the answer to
+        // any of them will do.
+        let (rc, rm) = if nominating { (1, 1) } else { (self.timing.checks.rc, self.timing.checks.rm) };
+        let schedule = Schedule { rto, rc, rm, ..self.timing.checks };
         let flow = Flow::unbound(Transport::Udp, path.local, path.remote);
         let Some((transaction, transmit)) = Transaction::begin(now, flow, bytes, schedule) else { return };
         let controlling = self.controlling;
         let Some(pair) = self.pair_mut(id) else { return };
         pair.overtake();
+        pair.nominations += u32::from(nominating);
         pair.check = Some(Check { transaction, controlling, nominating });
         if pair.valid.is_none() {
             pair.state = PairState::InProgress;
@@ -77,15 +85,21 @@ impl CheckList {
     }
 
     pub(super) fn repeat_checks(&mut self, now: Instant) {
-        let mut failed = Vec::new();
+        let (mut failed, mut again) = (Vec::new(), Vec::new());
         for pair in &mut self.pairs {
             // Overtaken checks are not repeated, and their silence means nothing (RFC 8445 §7.3.1.4).
-            pair.overtaken.retain(|check| check.transaction.deadline() > now);
             let Some(check) = &mut pair.check else { continue };
             match check.transaction.handle_timeout(now) {
                 Step::Wait => {}
                 Step::Send(transmit) => self.packets.push_back((pair.path, transmit.bytes)),
+                Step::TimedOut if check.nominating && pair.nominations < MOST_NOMINATIONS => again.push(pair.id),
                 Step::TimedOut => failed.push((pair.id, check.nominating)),
+            }
+        }
+        for id in again {
+            if let Some(pair) = self.pair_mut(id) {
+                pair.overtake();
+                self.triggered.push_front(id);
             }
         }
         for (id, nominating) in failed {

@@ -32,7 +32,7 @@ impl CheckList {
     /// Selects the nominated pair; of several, the best (RFC 8445 §8.1.1, for peers that nominate aggressively) or, where
     /// both ends have agreed on renomination, the last.
     fn select(&mut self, now: Instant) {
-        let renomination = self.remote.as_ref().is_some_and(|peer| peer.renomination);
+        let renomination = self.renomination();
         let nominated = self.pairs.iter().filter(|pair| pair.nominated.is_some() && pair.valid.is_some());
         let rank = |pair: &&Pair| {
             let weight = if renomination { pair.nominated } else { None };
@@ -52,14 +52,11 @@ impl CheckList {
 
     /// RFC 8445 §8.1.2: the other pairs are not checked any more; those that are valid still may bring data.
     fn conclude(&mut self, selected: PairId) {
-        let renomination = self.remote.as_ref().is_some_and(|peer| peer.renomination);
-        let keep = |pair: &Pair| {
-            pair.id == selected
-                || pair.valid.is_some()
-                || pair.heard
-                || pair.nominated_by_peer.is_some()
-                || renomination
-        };
+        if self.renomination() {
+            return;
+        }
+        let keep =
+            |pair: &Pair| pair.id == selected || pair.valid.is_some() || pair.heard || pair.nominated_by_peer.is_some();
         self.pairs.retain(keep);
         for pair in &mut self.pairs {
             if pair.id != selected && pair.nominated_by_peer.is_none() {
@@ -78,19 +75,20 @@ impl CheckList {
         let idle = self.controlling && !self.lite && self.selected.is_none() && self.nominating.is_none();
         let best = self.best_valid().filter(|_| idle)?;
         let patience = if best.relayed { self.nomination.relayed_patience } else { self.nomination.patience };
+        let promising = |pair: &Pair| best.relayed && pair.priority > best.priority && pair.is_promising();
+        let patience = if self.pairs.iter().any(promising) { patience * 5 / 2 } else { patience };
         Some(self.first_valid? + patience)
     }
 
     /// RFC 8445 §8.1.1: the controlling agent nominates one pair, once, when no better one is to be expected.
     fn nominate(&mut self, now: Instant) {
-        let renomination = self.remote.as_ref().is_some_and(|peer| peer.renomination);
         if self.nominating.is_some() {
             return;
         }
         let Some(best) = self.best_valid() else { return };
         let id = best.id;
         match self.selected {
-            Some(selected) if !renomination || selected == id => return,
+            Some(selected) if !self.renomination() || selected == id => return,
             Some(_) => {}
             None => {
                 let better = |pair: &Pair| pair.is_pending() && pair.priority > best.priority;

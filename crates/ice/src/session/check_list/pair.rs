@@ -10,6 +10,9 @@ use crate::candidate::{is_link_local, unscoped};
 use crate::session::{LocalCandidate, Path};
 use crate::{Candidate, CandidateType, priority};
 
+/// After so many triggered checks, an ordinary one has its turn.
+const MOST_TRIGGERED_IN_A_ROW: u32 = 1;
+
 /// Names a pair as long as the session lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PairId(u32);
@@ -59,6 +62,8 @@ pub(super) struct Pair {
     pub(super) overtaken: Vec<Check>,
     /// The next check carries USE-CANDIDATE.
     pub(super) nominate: bool,
+    /// How often it has been sent with it.
+    pub(super) nominations: u32,
     /// The peer wants it nominated once it is valid; with renomination, how much.
     pub(super) nominated_by_peer: Option<u32>,
     /// The nominated flag (RFC 8445 §7.2.5.3.2), and with renomination its weight.
@@ -87,11 +92,17 @@ pub(super) struct Valid {
 
 impl Pair {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
-        self.check.iter().chain(&self.overtaken).map(|check| check.transaction.deadline())
+        self.check.iter().map(|check| check.transaction.deadline())
     }
 
     pub(super) fn is_pending(&self) -> bool {
         matches!(self.state, PairState::Frozen | PairState::Waiting | PairState::InProgress)
+    }
+
+    /// Whether it is worth waiting for longer: the peer was heard on it, or it has hardly been tried.
+    pub(super) fn is_promising(&self) -> bool {
+        let tried = self.check.as_ref().is_some_and(|check| check.transaction.sent() > 2);
+        self.is_pending() && !self.relayed && (self.heard || !tried)
     }
 }
 
@@ -176,7 +187,9 @@ impl CheckList {
         if let Some(known) = self.remotes.iter().find(|known| known.address == address) {
             return Some(known.clone());
         }
-        if self.remotes.len() >= self.most_remotes {
+        // Half of the room is for those that signalling brings.
+        let reflexive = self.remotes.iter().filter(|known| known.kind == CandidateType::PeerReflexive).count();
+        if reflexive >= self.most_remotes.div_ceil(2) {
             return None;
         }
         // No candidate that signalling brings has a foundation with this character.
@@ -197,8 +210,7 @@ impl CheckList {
         if let Some(known) = self.pair_at(path) {
             return Some(known);
         }
-        // Once a pair is selected the list is done (RFC 8445 §8.1.2).
-        if !fits || self.lite || self.selected.is_some() {
+        if !fits || self.lite || self.is_done() {
             return None;
         }
         let foundation = (base.foundation.clone(), remote.foundation.clone());
@@ -237,6 +249,7 @@ impl CheckList {
             check: None,
             overtaken: Vec::new(),
             nominate: false,
+            nominations: 0,
             nominated_by_peer: None,
             nominated: None,
             valid: None,
@@ -257,23 +270,34 @@ impl CheckList {
 
     /// Which check is next: triggered ones, then the best waiting one, then a frozen one whose foundation nobody is busy
     /// with (RFC 8445 §6.1.4.2).
+    ///
+    /// Deviation: between two translators that take another port for each packet's destination, every check brings up
+    /// another peer-reflexive candidate and with it a triggered check, for ever. So after some of them an ordinary check
+    /// has its turn. And who is busy with its foundation but has had no answer within one RTO holds the others up no longer.
+    /// There are peers that give all their candidates one foundation.
     pub(super) fn next_check(&self) -> Option<PairId> {
         if self.remote.is_none() || self.lite || self.lost {
             return None;
         }
-        if let Some(id) = self.triggered.front() {
-            return Some(*id);
+        let triggered = self.triggered.front().copied();
+        let nominates = |id: PairId| self.pair(id).is_some_and(|pair| pair.nominate);
+        if triggered.is_some_and(|id| nominates(id) || self.triggered_in_a_row < MOST_TRIGGERED_IN_A_ROW) {
+            return triggered;
         }
+        self.next_ordinary().or(triggered)
+    }
+
+    fn next_ordinary(&self) -> Option<PairId> {
         if !self.is_running() {
             return None;
         }
-        let best = |state| self.pairs.iter().filter(move |pair| pair.state == state).max_by_key(|pair| pair.priority);
-        if let Some(waiting) = best(PairState::Waiting) {
+        let waits = |pair: &&Pair| pair.state == PairState::Waiting && !self.triggered.contains(&pair.id);
+        if let Some(waiting) = self.pairs.iter().filter(waits).max_by_key(|pair| pair.priority) {
             return Some(waiting.id);
         }
         let busy = |frozen: &Pair| {
-            let same = |pair: &&Pair| pair.foundation == frozen.foundation && pair.state == PairState::InProgress;
-            self.pairs.iter().any(|pair| same(&pair))
+            let fresh = |pair: &Pair| pair.check.as_ref().is_some_and(|check| check.transaction.sent() < 2);
+            self.pairs.iter().any(|pair| pair.foundation == frozen.foundation && fresh(pair))
         };
         let frozen = self.pairs.iter().filter(|pair| pair.state == PairState::Frozen && !busy(pair));
         frozen.max_by_key(|pair| pair.priority).map(|pair| pair.id)
