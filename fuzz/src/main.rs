@@ -22,6 +22,7 @@ mod stun_message;
 mod stun_server;
 mod transaction;
 mod turn_client;
+mod turn_server;
 mod uri;
 
 use std::sync::OnceLock;
@@ -49,6 +50,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("stun_message", stun_message::fuzz),
     ("stun_server", stun_server::fuzz),
     ("turn_client", turn_client::fuzz),
+    ("turn_server", turn_server::fuzz),
     ("port_mapping", port_mapping::fuzz),
 ];
 

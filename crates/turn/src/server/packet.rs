@@ -34,6 +34,9 @@ pub struct RelayId {
 }
 
 impl RelayId {
+    /// A name that no relay ever has: for an empty place in a table.
+    pub const NONE: Self = Self { slot: u32::MAX, generation: 0 };
+
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
