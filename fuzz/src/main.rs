@@ -9,6 +9,8 @@
 mod digest;
 mod framer;
 mod headers;
+mod ice_agent;
+mod ice_candidate;
 mod input;
 mod message;
 mod multipart;
@@ -52,6 +54,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("turn_client", turn_client::fuzz),
     ("turn_server", turn_server::fuzz),
     ("port_mapping", port_mapping::fuzz),
+    ("ice_candidate", ice_candidate::fuzz),
+    ("ice_agent", ice_agent::fuzz),
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -46,7 +46,8 @@ impl Agent {
     ) -> Option<Data<'a>> {
         if classify(bytes) != Protocol::Stun {
             let of = self.components.iter().find(|of| of.id == component)?;
-            return of.accepts(path).then_some(Data { component, bytes });
+            // An empty datagram keeps a mapping alive (RFC 6263 §4.1) and says nothing.
+            return (of.accepts(path) && !bytes.is_empty()).then_some(Data { component, bytes });
         }
         let message = Message::parse(bytes).ok()?;
         // RFC 8445 §7.3: FINGERPRINT is used; one that is wrong is another protocol's luck.
