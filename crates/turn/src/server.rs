@@ -41,7 +41,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, Instant, Rng, SplitMix64, TimerTable, Transmit};
+use farspeak_sansio::{Flow, FlowId, Instant, Rng, SplitMix64, TimerTable, Transmit};
 use farspeak_stun::limit::RateLimit;
 use farspeak_stun::long_term::{Authority, Nonces};
 use farspeak_stun::{BindingServer, Class, Message, Method};
@@ -188,7 +188,7 @@ impl Server {
         }
         match (message.class(), message.method()) {
             (Class::Request, Method::BINDING) => self.answer_binding(now, client, packet),
-            (Class::Request, _) => match self.flows.get(&client) {
+            (Class::Request, _) => match self.home(&client) {
                 Some(Home::Shard(shard, _)) => self.send_home(now, &client, shard),
                 _ => self.request(now, client, &message),
             },
@@ -215,10 +215,21 @@ impl Server {
         let mut flow = Flow { local: written.from, remote: written.to, ..client };
         if flow != client {
             // Another socket of ours (RFC 5780 §6.1).
-            flow.id = farspeak_sansio::FlowId::UNBOUND;
+            flow.id = FlowId::UNBOUND;
         }
         self.actions.push_back(Action::Transmit(Transmit { flow, bytes: bytes.into() }));
         Verdict::Nothing
+    }
+
+    /// Where a client's allocation is. What another shard has handed over is not handed on: two that point at each other
+    /// would never be done with it.
+    fn home(&self, client: &Flow) -> Option<Home> {
+        self.flows.get(client).filter(|home| matches!(home, Home::Here(_)) || !self.is_guest(client))
+    }
+
+    /// Whether a packet came to another shard's socket.
+    fn is_guest(&self, client: &Flow) -> bool {
+        client.id != FlowId::UNBOUND && client.id.shard() != self.config.shard
     }
 
     /// A packet from a client whose allocation is on another shard, which is remembered anew now and then.

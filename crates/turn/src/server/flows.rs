@@ -19,6 +19,11 @@ impl Tuple {
     }
 }
 
+/// Whether two flows are one 5-tuple, though perhaps by two sockets of ours.
+pub(super) fn is_same(one: &Flow, other: &Flow) -> bool {
+    Tuple::of(one) == Tuple::of(other)
+}
+
 impl Hash for Tuple {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // Clients differ in where they come from; few differ in the rest alone.

@@ -24,7 +24,7 @@ struct Outgoing {
 impl Server {
     /// ChannelData from a client.
     pub(super) fn channel_data(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict {
-        let slot = match self.flows.get(&client) {
+        let slot = match self.home(&client) {
             Some(Home::Here(slot)) => slot,
             Some(Home::Shard(shard, _)) => return self.send_home(now, &client, shard),
             None => return self.stray(),
@@ -42,7 +42,7 @@ impl Server {
 
     /// A Send indication from a client.
     pub(super) fn send_indication(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict {
-        let slot = match self.flows.get(&client) {
+        let slot = match self.home(&client) {
             Some(Home::Here(slot)) => slot,
             Some(Home::Shard(shard, _)) => return self.send_home(now, &client, shard),
             None => return self.stray(),

@@ -14,6 +14,7 @@ use sha2::Sha256;
 
 use super::Server;
 use super::config::SecretKey;
+use super::flows::is_same;
 use super::request::{Fault, Request};
 
 /// Bytes of a ticket.
@@ -38,7 +39,7 @@ pub(super) struct Mobility {
 impl Mobility {
     /// Whether the client is about to move to this flow.
     pub(super) fn is_moving_to(&self, flow: &Flow) -> bool {
-        self.moving.as_ref() == Some(flow)
+        self.moving.is_some_and(|moving| is_same(&moving, flow))
     }
 
     pub(super) const fn moving_to(&self) -> Option<Flow> {
@@ -51,7 +52,7 @@ impl Mobility {
     }
 
     fn repeats(&self, now: Instant, flow: &Flow, sequence: u32) -> bool {
-        let recent = self.last.is_some_and(|(last, until)| last == *flow && now < until);
+        let recent = self.last.is_some_and(|(last, until)| is_same(&last, flow) && now < until);
         recent && sequence == self.sequence.wrapping_sub(1)
     }
 }
@@ -155,7 +156,7 @@ impl Server {
         if mobility.repeats(now, flow, ticket.sequence) {
             return Ok(slot);
         }
-        if ticket.sequence != mobility.sequence || *flow == client || mobility.is_moving_to(flow) {
+        if ticket.sequence != mobility.sequence || is_same(flow, &client) || mobility.is_moving_to(flow) {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
         // The new 5-tuple has an allocation of its own.
@@ -169,7 +170,7 @@ impl Server {
     pub(super) fn begin_move(&mut self, now: Instant, slot: u32, request: &Request<'_>) -> Option<[u8; TICKET]> {
         let flow = request.asker.flow;
         let mobility = self.allocations.get_mut(slot)?.mobility.as_mut()?;
-        let repeated = mobility.is_moving_to(&flow) || mobility.last.is_some_and(|(last, _)| last == flow);
+        let repeated = mobility.is_moving_to(&flow) || mobility.last.is_some_and(|(last, _)| is_same(&last, &flow));
         if !repeated {
             mobility.sequence = mobility.sequence.wrapping_add(1);
             mobility.last = Some((flow, now + REPEATABLE));
@@ -198,7 +199,7 @@ impl Server {
     /// A client's stream has ended; whether its allocation lives on without it.
     pub(super) fn lose(&mut self, slot: u32, flow: &Flow) -> bool {
         let Some(allocation) = self.allocations.get_mut(slot) else { return false };
-        let current = allocation.client == *flow;
+        let current = is_same(&allocation.client, flow);
         let Some(mobility) = allocation.mobility.as_mut().filter(|_| allocation.opening.is_none()) else {
             return false;
         };

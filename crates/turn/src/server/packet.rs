@@ -37,7 +37,8 @@ impl RelayId {
     /// A name that no relay ever has: for an empty place in a table.
     pub const NONE: Self = Self { slot: u32::MAX, generation: 0 };
 
-    pub(crate) const fn new(slot: u32, generation: u32) -> Self {
+    /// The name that a driver has kept as two numbers.
+    pub const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 
@@ -89,7 +90,8 @@ pub enum Verdict {
     },
     /// The whole packet belongs to a client whose allocation lives on another shard, because it moved there or used a
     /// reservation (RFC 8016, RFC 8656 §7.2): hand it over, and there call
-    /// [`Server::handle_client`](super::Server::handle_client) with the same flow.
+    /// [`Server::handle_client`](super::Server::handle_client) with the same flow. Its [`FlowId`](farspeak_sansio::FlowId)
+    /// has to name the shard whose socket it came to: what was handed over once is not handed on.
     ToHome {
         /// Where the allocation lives.
         shard: u8,

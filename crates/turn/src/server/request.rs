@@ -9,7 +9,7 @@ use farspeak_stun::{Class, Malformed, Message, Method, TransactionId, Writer};
 use super::allocation::Owner;
 use super::flows::Home;
 use super::packet::{Action, Verdict};
-use super::{Server, reservation};
+use super::{ConnectionId, Server, reservation};
 use crate::credential::Credential;
 
 /// Who asks, and all that an answer needs, now or later.
@@ -105,12 +105,11 @@ impl Server {
         let shard = match message.method() {
             Method::REFRESH => self.tickets.shard(message.mobility_ticket().ok()??)?,
             Method::ALLOCATE => reservation::shard(message.reservation_token().ok()??),
+            Method::CONNECTION_BIND => ConnectionId::shard_of(message.connection_id().ok()??),
             _ => return None,
         };
-        if shard == self.config.shard
-            || shard >= self.config.shards
-            || matches!(self.flows.get(client), Some(Home::Here(_)))
-        {
+        let here = matches!(self.flows.get(client), Some(Home::Here(_)));
+        if here || self.is_guest(client) || shard == self.config.shard || shard >= self.config.shards {
             return None;
         }
         let nonce = message.nonce().ok()??;

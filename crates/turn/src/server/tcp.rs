@@ -29,7 +29,11 @@ impl ConnectionId {
 
     /// The shard that made it.
     pub const fn shard(self) -> u8 {
-        (self.0 >> 24) as u8
+        Self::shard_of(self.0)
+    }
+
+    pub(super) const fn shard_of(number: u32) -> u8 {
+        (number >> 24) as u8
     }
 }
 
