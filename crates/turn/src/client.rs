@@ -71,7 +71,8 @@ use relay::Queue;
 /// [lost](Event::Lost) takes all permissions and channels with it.
 ///
 /// Nothing is believed that comes from elsewhere than the server's flow; of what comes from there, answers only if they
-/// are sealed with our credentials (once the server has challenged us), and data only from peers that are permitted.
+/// are sealed with our credentials (once the server has challenged us), and data only from peers that are permitted. Data
+/// itself is not sealed: over UDP and TCP, who can write to the way between us can write data (RFC 8656 §21.1.4).
 pub struct Client {
     config: Config,
     flow: Flow,

@@ -206,6 +206,11 @@ fn without_mobility_indications_keep_the_nat_awake_and_only_in_silence() {
         assert_eq!(desk.next().method(), Method::SEND);
         assert!(desk.poll().is_none());
     }
+    // Nobody is asked all the time.
+    let zero = Config { keep_alive: Some(secs(0)), ..config.clone() };
+    let mut desk = Desk::allocated_with(zero, Transport::Udp);
+    desk.pass(secs(10));
+    assert!(std::iter::from_fn(|| desk.poll()).count() <= 10);
     // A stream needs none.
     let mut desk = Desk::allocated_with(config, Transport::Tls);
     desk.pass(secs(500));

@@ -61,7 +61,7 @@ pub struct Config {
     pub schedule: Schedule,
     /// How long nothing may be sent over UDP before a Binding indication goes out to keep NATs on the way awake; with
     /// mobility, how often a Binding request asks whether the NAT has given us another address. Default 15 s (RFC 8445
-    /// §11); `None` leaves it to the owner's traffic.
+    /// §11), at least 1 s; `None` leaves it to the owner's traffic.
     pub keep_alive: Option<Duration>,
     /// Most peers that may have a permission. Default 256: the candidates of several ICE sessions.
     pub peers: usize,

@@ -37,7 +37,7 @@ impl KeepAlive {
     pub(super) fn new(config: &Config, flow: Flow, rng: SplitMix64) -> Self {
         let probes = ClientConfig { schedule: config.schedule, outstanding: 1, ..ClientConfig::default() };
         Self {
-            interval: config.keep_alive,
+            interval: config.keep_alive.map(|interval| interval.max(Duration::from_secs(1))),
             flow,
             due: None,
             last: Instant::ZERO,

@@ -203,7 +203,7 @@ fn a_peer_that_has_no_socket_is_told_by_icmp() {
 }
 
 #[test]
-fn several_clients_share_a_host_and_a_server() {
+fn several_clients_share_a_server() {
     let mut world = World::new(19);
     world.net.set_links(Link::default().loss(0.05));
     let peer = world.echo();
