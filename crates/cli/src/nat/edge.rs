@@ -70,8 +70,9 @@ pub fn look(places: &[Place], ask_router: bool, patience: Duration, note: fn(&st
         Event::Done => context.stop(),
     });
     let ports = try_ports(places, patience);
-    let routers = if ask_router { gateways() } else { Vec::new() };
-    peer.with(|context, survey, now| begin(context, survey, now, places, &routers))?;
+    let routers = gateways();
+    let asked = if ask_router { &routers[..] } else { &[] };
+    peer.with(|context, survey, now| begin(context, survey, now, places, asked))?;
     let survey = runtime.block_on(peer.run());
     drop(handle);
     Ok(report(&survey, &seen, places, &routers, ports))

@@ -1,10 +1,14 @@
-//! How long a packet may be on the way to a server: Binding requests padded to certain lengths (RFC 5780 §7.6), from a
-//! socket that forbids routers to cut them.
+//! How long a packet may be on the way to a server: Binding requests filled up to certain lengths, from a socket that
+//! forbids routers to cut them.
+//!
+//! They are filled with an attribute that every server passes over, not with PADDING (RFC 5780 §7.6): its answer is as long
+//! as the server's own link allows, and gets lost where the way back is narrower, whatever the request's length.
 
 use std::collections::VecDeque;
 
 use farspeak_sansio::{Flow, Instant, Rng, Transmit};
-use farspeak_stun::{Attribute, Class, Message, Method, Schedule, Step, Transaction, TransactionId, Writer};
+use farspeak_stun::attribute::AttributeType;
+use farspeak_stun::{Class, Message, Method, Schedule, Step, Transaction, TransactionId, Writer};
 
 /// Lengths of IP packets that links are known for, all multiples of four: Ethernet, PPPoE, tunnels in tunnels, the least
 /// of IPv6, the least that IPv4 hosts take.
@@ -31,7 +35,7 @@ impl Search {
     pub fn begin(now: Instant, flow: Flow, schedule: Schedule, rng: &mut dyn Rng) -> Self {
         let (mut pending, mut transmits) = (Vec::new(), VecDeque::new());
         for length in LENGTHS {
-            let request = padded(length, flow.remote.is_ipv4(), TransactionId::random(rng));
+            let request = filled(length, flow.remote.is_ipv4(), TransactionId::random(rng));
             let begun = Transaction::begin(now, flow, request.into(), schedule);
             let (transaction, transmit) = begun.expect("a request was just written");
             pending.push((length, transaction));
@@ -86,13 +90,16 @@ impl Search {
     }
 }
 
+/// Assigned to nobody, comprehension-optional (RFC 8489 §18.3).
+const FILLER: AttributeType = AttributeType(0xbfff);
+
 /// A Binding request that makes an IP packet of that length.
-fn padded(length: usize, is_ipv4: bool, id: TransactionId) -> Vec<u8> {
+fn filled(length: usize, is_ipv4: bool, id: TransactionId) -> Vec<u8> {
     // IP and UDP headers, STUN header, and the attribute's own.
     let padding = length - if is_ipv4 { 28 } else { 48 } - 20 - 4;
     let mut buffer = [0; 1500];
     let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, id);
-    writer.push(Attribute::Padding(&[0; 1500][..padding]));
+    writer.push_raw(FILLER, &[0; 1500][..padding]);
     writer.finish().expect("every length is one that fits").to_vec()
 }
 

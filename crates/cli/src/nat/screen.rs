@@ -95,7 +95,7 @@ fn reached(server: &Server) -> String {
 
 fn mapping(report: &Report) -> String {
     if report.port_mapping.is_empty() {
-        return "not tried: no router is known".to_owned();
+        return "not tried".to_owned();
     }
     let one = |offer: &PortMapping| {
         let family = if offer.gateway.is_ipv4() { "" } else { " for IPv6" };

@@ -179,7 +179,7 @@ impl Survey {
                 let name = &asked.target.name;
                 self.events.push_back(Event::Progress(match found.passes {
                     Some(length) => format!("{name}: packets of {length} bytes get through"),
-                    None => format!("{name}: no padded packet gets through"),
+                    None => format!("{name}: no long packet gets through"),
                 }));
             }
         }

@@ -13,6 +13,7 @@ use super::Refusal;
 use super::ask::{Ask, Context, Key, Outcome, SERVER_PORT};
 use super::epoch::Epoch;
 use super::lease::{Backoff, Due, Renewal};
+use super::pcp::message as pcp;
 
 /// The client.
 #[derive(Debug, Default)]
@@ -218,6 +219,8 @@ impl Ask for NatPmp {
                 *self = Self::default();
                 cx.report(Outcome::Absent { why: Some(Refusal::Unsupported) });
             }
+            // Routers of both versions announce a restart by PCP alone: the answer to a question of ours tells the rest.
+            None if pcp::is_announcement(received.bytes) && self.epoch.is_some() => self.enqueue(Task::Address),
             Some(Heard::OtherVersion) | None => {}
         }
         self.proceed(now, cx);

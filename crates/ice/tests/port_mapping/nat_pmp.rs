@@ -86,6 +86,23 @@ fn a_router_that_restarts_is_asked_anew() {
 }
 
 #[test]
+fn a_restart_that_is_announced_by_pcp_alone_is_noticed() {
+    let config = Config { ways: vec![Way::NatPmp], ..Config::default() };
+    let mut ladder = Ladder::new(1, config, Router::new());
+    ladder.map(Protocol::Udp, 4000);
+    ladder.mapped(secs(1));
+    ladder.run(secs(100));
+    ladder.net.at(ladder.router, |router, now| {
+        router.reboot(now);
+        router.announce(now);
+    });
+    ladder.run(secs(1));
+    let now = ladder.net.now();
+    assert_eq!(ladder.net.machine(ladder.router).mapped(now), [(17, 4000, 4000)], "\n{}", ladder.net);
+    ladder.close();
+}
+
+#[test]
 fn a_new_external_address_is_told() {
     let mut ladder = Ladder::new(1, Config::default(), nat_pmp_alone());
     ladder.map(Protocol::Udp, 4000);

@@ -130,6 +130,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Heard> {
     Some(Heard::Response(Response { result, lifetime: word(4), epoch: word(8), body }))
 }
 
+/// Whether it is an ANNOUNCE, which a server sends when it has restarted (RFC 6887 §14.1).
+pub(crate) fn is_announcement(bytes: &[u8]) -> bool {
+    matches!(parse(bytes), Some(Heard::Response(Response { body: Body::Announce, .. })))
+}
+
 const UNSUPP_VERSION: u8 = 1;
 /// The server has no MAP: another opcode does not help either.
 pub(crate) const UNSUPP_OPCODE: u8 = 4;
