@@ -368,6 +368,22 @@ fn without_sockets_there_is_insufficient_capacity_and_nothing_stays() {
 }
 
 #[test]
+fn a_driver_that_loses_a_socket_ends_what_stood_on_it() {
+    let (mut world, mut alice) = world();
+    let answer = alice.allocate_with(&mut world, &|writer| {
+        writer.push(Attribute::EvenPort(EvenPort { reserve_next: true }));
+    });
+    let (port, lost) = (answer.ok().relayed().port(), Err(farspeak_turn::RelayRefused::Unavailable));
+    for (at, left) in [(port + 1, (1, 0)), (port, (0, 0))] {
+        let (relay, _) = *world.sockets.values().find(|(_, known)| known.port() == at).unwrap();
+        world.server.relay_opened(world.now, relay, lost);
+        world.drain();
+        assert_eq!((world.server.residue().relays, world.server.residue().reservations), left);
+    }
+    assert_eq!(world.server.allocations(), 0);
+}
+
+#[test]
 fn sends_clients_elsewhere_if_told_to() {
     let alternate_server = Some(AlternateServer {
         v4: Some(address("198.51.100.9:3478")),

@@ -262,3 +262,17 @@ fn an_allowed_test_network_is_reached() {
     alice.send(&mut world, address("10.1.2.3:80"), b"hello");
     assert_eq!(world.take_out().len(), 1);
 }
+
+#[test]
+fn refuses_datagrams_that_pretend_to_come_from_a_relayed_address() {
+    let mut world = World::new(config());
+    let (mut alice, mut bob) =
+        (Client::at("203.0.113.7:4000"), Client::at("203.0.113.8:4000").named("bob", "password"));
+    let (of_alice, of_bob) = (alice.allocate(&mut world), bob.allocate(&mut world));
+    alice.bind_to(&mut world, 0x4000, of_bob).ok();
+    bob.bind_to(&mut world, 0x4000, of_alice).ok();
+    world.peer_sends(of_alice, &of_bob.to_string(), b"from bob, or so it says");
+    assert_eq!(world.take_out(), []);
+    bob.channel_data(&mut world, 0x4000, b"from bob");
+    assert_eq!(world.take_out().len(), 1);
+}

@@ -274,7 +274,7 @@ impl Server {
                 owner.into_iter().for_each(|owner| self.opened(now, owner));
             }
             (Err(refused), Some(owner)) => self.not_opened(now, owner, slot, refused),
-            (Err(_), None) => self.release_relay(slot),
+            (Err(_), None) => self.reservation_ends(slot),
         }
     }
 

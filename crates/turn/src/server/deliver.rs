@@ -9,14 +9,15 @@ use farspeak_stun::{Attribute, Class, Method, TransactionId, Writer, channel_dat
 
 use super::Server;
 use super::packet::{Action, Packet, RelayId, Verdict};
-use super::relay::Holder;
+use super::relay::{Holder, Place};
 
 impl Server {
     /// A datagram from a peer at a relay socket.
     pub fn handle_peer(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, packet: Packet<'_>) -> Verdict {
         let Some(relay) = self.relay_of(relay) else { return self.stray() };
         let (holder, v6) = (relay.holder, relay.advertised.is_ipv6());
-        if peer.is_ipv6() != v6 {
+        // Nothing of ours comes through a socket: who says so has forged its source.
+        if peer.is_ipv6() != v6 || self.place(peer) != Place::Outside {
             return self.unpermitted();
         }
         self.deliver(now, holder, peer, packet)
