@@ -95,5 +95,5 @@ async fn secure<M: Machine + 'static, F: Framing>(
 
 /// After an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const TCP_PROBE_INTERVAL: Duration = Duration::from_secs(15);
-const TCP_PROBES: u32 = 4;
+pub(crate) const TCP_PROBE_INTERVAL: Duration = Duration::from_secs(15);
+pub(crate) const TCP_PROBES: u32 = 4;

@@ -51,9 +51,14 @@ impl Admission {
         })
     }
 
+    /// Whether one handshake more may be under way.
+    pub(crate) fn has_room(&self) -> bool {
+        self.handshakes.get() < self.limits.handshakes
+    }
+
     /// Waits until one handshake more may be under way.
     pub(crate) async fn room(&self) {
-        while self.handshakes.get() >= self.limits.handshakes {
+        while !self.has_room() {
             self.freed.notified().await;
         }
     }

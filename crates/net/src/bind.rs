@@ -14,7 +14,7 @@ use crate::NetConfig;
 use crate::port_owner::port_owner;
 
 /// Connections that wait in the kernel until a shard accepts them.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// A bound listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,26 +43,17 @@ pub(crate) struct Bound {
 pub(crate) fn bind_all(config: &NetConfig, runtimes: &[Runtime]) -> Result<Bound, BindError> {
     let mut bound = Bound { listening: Vec::new(), sockets: runtimes.iter().map(|_| Sockets(Vec::new())).collect() };
     for listener in &config.listeners {
-        let (transport, mut address) = (listener.transport, listener.address);
-        let wanted = address;
-        let fail = |error: io::Error| BindError::new(transport, wanted, error);
-        if address.port() != 0 {
-            // SO_REUSEPORT lets a second process of the same user share the port without a word: ask without it first.
-            socket(transport, address, false).map_err(fail)?;
-        }
-        for (sockets, runtime) in bound.sockets.iter_mut().zip(runtimes) {
+        let transport = listener.transport;
+        let fail = |error: io::Error| BindError::new(transport, listener.address, error);
+        let (sockets, address) = bind_shared(transport, listener.address, runtimes.len())?;
+        for ((of_shard, runtime), socket) in bound.sockets.iter_mut().zip(runtimes).zip(sockets) {
             let _registers_with = runtime.enter();
-            let socket = socket(transport, address, true).map_err(fail)?;
-            if address.port() == 0 {
-                let local = socket.local_addr().map_err(fail)?;
-                address.set_port(local.as_socket().map_or(0, |local| local.port()));
-            }
             let tune = |socket: &Socket| {
                 // The kernel grants what it allows; less is no reason not to start.
                 let _ = socket.set_recv_buffer_size(config.udp.receive_buffer);
                 let _ = socket.set_send_buffer_size(config.udp.send_buffer);
             };
-            sockets.0.push(if transport == Transport::Udp {
+            of_shard.0.push(if transport == Transport::Udp {
                 tune(&socket);
                 BoundSocket::Udp(UdpSocket::from_std(socket.into()).map_err(fail)?, address)
             } else {
@@ -73,6 +64,30 @@ pub(crate) fn bind_all(config: &NetConfig, runtimes: &[Runtime]) -> Result<Bound
         bound.listening.push(Listening { transport, address });
     }
     Ok(bound)
+}
+
+/// Binds `count` sockets to one address; gives them and the address, with the port that was free if it said 0.
+pub(crate) fn bind_shared(
+    transport: Transport,
+    mut address: SocketAddr,
+    count: usize,
+) -> Result<(Vec<Socket>, SocketAddr), BindError> {
+    let wanted = address;
+    let fail = |error: io::Error| BindError::new(transport, wanted, error);
+    if address.port() != 0 {
+        // SO_REUSEPORT lets a second process of the same user share the port without a word: ask without it first.
+        socket(transport, address, false).map_err(fail)?;
+    }
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = socket(transport, address, true).map_err(fail)?;
+        if address.port() == 0 {
+            let local = socket.local_addr().map_err(fail)?;
+            address.set_port(local.as_socket().map_or(0, |local| local.port()));
+        }
+        sockets.push(socket);
+    }
+    Ok((sockets, address))
 }
 
 pub(crate) fn socket(transport: Transport, address: SocketAddr, share: bool) -> io::Result<Socket> {

@@ -31,6 +31,7 @@ mod open_files;
 mod peer;
 mod port_owner;
 mod pulse;
+pub mod relay;
 mod rest;
 mod shard;
 mod stream;

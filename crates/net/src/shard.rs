@@ -412,7 +412,7 @@ async fn sweep<M: Machine + 'static, F: Framing>(shard: Rc<Shard<M, F>>) {
 }
 
 #[cfg(target_os = "linux")]
-fn pin_to_core(index: usize) {
+pub(crate) fn pin_to_core(index: usize) {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     use nix::unistd::Pid;
 
@@ -429,7 +429,7 @@ fn pin_to_core(index: usize) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn pin_to_core(_: usize) {}
+pub(crate) fn pin_to_core(_: usize) {}
 
 /// One TLS record.
 const READ_BUFFER: usize = 16 << 10;

@@ -1,0 +1,142 @@
+//! What the packet loop drives: a machine that looks at each packet where it lies and says where it goes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use farspeak_sansio::{Flow, Instant, Transmit};
+
+/// Bytes before each packet that the machine may write to.
+pub const HEADROOM: usize = 48;
+/// Bytes behind each packet that the machine may write to.
+pub const TAILROOM: usize = 4;
+
+/// A datagram, or one message of a stream, inside a larger buffer.
+///
+/// At least [`HEADROOM`] bytes lie before `data` and [`TAILROOM`] behind it, to be written to at will.
+#[derive(Debug)]
+pub struct Packet<'a> {
+    /// The buffer.
+    pub buffer: &'a mut [u8],
+    /// Where in it the packet lies.
+    pub data: Range<usize>,
+}
+
+/// A relay socket, which the machine names and the loop opens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RelayId {
+    /// Its place in the loop's table: small numbers, used again.
+    pub slot: u32,
+    /// Which tenant of the slot: packets for an earlier one are dropped.
+    pub generation: u32,
+}
+
+/// Where a packet goes. Ranges are within [`Packet::buffer`], whose bytes the machine may have changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Nowhere: it was dropped, or [`PacketMachine::poll_action`] has what is to be done.
+    Nothing,
+    /// Out of a relay socket.
+    ToPeer {
+        /// The socket.
+        relay: RelayId,
+        /// To whom.
+        peer: SocketAddr,
+        /// What.
+        data: Range<usize>,
+        /// Whether the network must not cut it in pieces.
+        dont_fragment: bool,
+    },
+    /// Back to a client, whichever shard its connection is on.
+    ToClient {
+        /// The client.
+        client: Flow,
+        /// What; on a stream with its padding.
+        data: Range<usize>,
+    },
+    /// To the machine of another shard, for [`PacketMachine::handle_relayed`].
+    ToShard {
+        /// Which shard.
+        shard: u8,
+        /// The relayed address that the packet is for.
+        to: SocketAddr,
+        /// The relayed address that it comes from.
+        from: SocketAddr,
+        /// What.
+        data: Range<usize>,
+    },
+    /// The whole packet, as it came, to the machine of another shard, for [`PacketMachine::handle_client`].
+    ToHome {
+        /// Which shard.
+        shard: u8,
+    },
+}
+
+/// What a machine wants done besides moving packets.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this to a client.
+    Transmit(Transmit),
+    /// Open a relay socket; [`PacketMachine::relay_opened`] hears how it went.
+    Open {
+        /// Which.
+        relay: RelayId,
+        /// The address and port to bind to.
+        address: SocketAddr,
+    },
+    /// Close a relay socket.
+    Close {
+        /// Which.
+        relay: RelayId,
+    },
+    /// Close a client's connection.
+    CloseClient(Flow),
+}
+
+/// What the next message of a stream is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// A message of `length` bytes; the stream goes on behind `total`.
+    Whole {
+        /// What the machine gets.
+        length: usize,
+        /// With padding.
+        total: usize,
+    },
+    /// Not all of it has come.
+    NeedMore,
+    /// No message of this protocol: the connection is to be closed.
+    Lost,
+}
+
+/// A protocol that relays packets, without I/O. The loop calls it for each packet; it allocates nothing there.
+///
+/// After a verdict of [`Verdict::Nothing`], and after every other call, the loop drains [`Self::poll_action`].
+pub trait PacketMachine: 'static {
+    /// A packet from a client has come.
+    fn handle_client(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict;
+    /// A packet from a peer has come to a relay socket.
+    fn handle_peer(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, packet: Packet<'_>) -> Verdict;
+    /// A packet from a relayed address of another shard has come for one of this shard.
+    fn handle_relayed(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, packet: Packet<'_>) -> Verdict;
+    /// Something sent to `peer` out of a relay socket came back undeliverable. The numbers are those of ICMP, or of
+    /// ICMPv6 if the peer's address is IPv6; `data` is the next-hop MTU where there is one, else 0.
+    fn handle_icmp(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, icmp_type: u8, icmp_code: u8, data: u32);
+    /// How [`Action::Open`] went.
+    fn relay_opened(&mut self, now: Instant, relay: RelayId, result: Result<(), io::ErrorKind>);
+    /// A client's connection is gone.
+    fn handle_client_gone(&mut self, now: Instant, client: Flow);
+    /// The deadline of [`Self::poll_timeout`] has come.
+    fn handle_timeout(&mut self, now: Instant);
+    /// When to call [`Self::handle_timeout`], if ever.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// The next thing to do, if any.
+    fn poll_action(&mut self) -> Option<Action>;
+    /// The loop is about to end: what is to be said to clients is to be said now.
+    fn close(&mut self, now: Instant);
+    /// Measures the message at the beginning of what a stream has brought.
+    fn measure(bytes: &[u8]) -> Frame;
+    /// The longest message that [`Self::measure`] lets come together, padding included. Default 65,552: what
+    /// ChannelData can say.
+    const LONGEST_MESSAGE: usize = 65_552;
+}

@@ -1,0 +1,250 @@
+//! The table of a loop's connections, and their timeouts.
+
+use std::io;
+use std::rc::Rc;
+
+use farspeak_sansio::{Flow, FlowId, Instant, Transport};
+use mio::net::TcpStream;
+use mio::{Interest, Registry};
+use rustls::ServerConnection;
+use socket2::{SockRef, TcpKeepalive};
+
+use super::counters::RelayCounters;
+use super::stream::{Ending, Stage, Stream, Taken};
+use super::{os, token};
+use crate::StreamConfig;
+use crate::accept::{Ends, TCP_PROBE_INTERVAL, TCP_PROBES};
+use crate::admission::{Admission, Seat};
+
+pub(super) struct Streams {
+    shard: u8,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Those with something to write at the end of the turn, or to be closed then.
+    dirty: Vec<u32>,
+    pub config: StreamConfig,
+    pub admission: Rc<Admission>,
+    first_generation: u32,
+}
+
+struct Slot {
+    generation: u32,
+    stream: Option<Box<Stream>>,
+}
+
+/// A connection to be taken in.
+pub(super) struct Arrival {
+    pub socket: TcpStream,
+    pub tls: Option<Box<ServerConnection>>,
+    pub ends: Ends,
+    pub seat: Seat,
+    pub stage: Stage,
+}
+
+impl Streams {
+    pub(super) fn new(shard: u8, first_generation: u32, config: StreamConfig, admission: Rc<Admission>) -> Self {
+        Self { shard, slots: Vec::new(), free: Vec::new(), dirty: Vec::new(), config, admission, first_generation }
+    }
+
+    /// Takes a connection in; gives its slot.
+    pub(super) fn insert(&mut self, registry: &Registry, now: Instant, arrival: Arrival) -> io::Result<u32> {
+        let Arrival { mut socket, tls, ends, mut seat, stage } = arrival;
+        self.prepare(&socket)?;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: self.first_generation, stream: None });
+            (self.slots.len() - 1) as u32
+        });
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(&mut socket, token::new(token::STREAM, slot), interest) {
+            self.free.push(slot);
+            return Err(error);
+        }
+        if stage == Stage::FirstMessage {
+            seat.settle();
+        }
+        let entry = &mut self.slots[slot as usize];
+        let id = FlowId::new(self.shard, slot, entry.generation);
+        entry.generation = id.generation(); // never 0
+        let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
+        entry.stream = Some(Box::new(Stream {
+            socket,
+            flow: Flow { id, transport, local: ends.local, remote: ends.remote },
+            tls,
+            seat,
+            stage,
+            since: now,
+            heard: now,
+            pending: Vec::new(),
+            out: Vec::new(),
+            stalled: None,
+            ending: Ending::No,
+            dirty: false,
+            postponed: false,
+        }));
+        Ok(slot)
+    }
+
+    /// The options that every connection wants.
+    fn prepare(&self, socket: &TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        os::bound_unsent(socket, MOST_UNSENT)?;
+        let reference = SockRef::from(socket);
+        let keep_alive = TcpKeepalive::new()
+            .with_time(self.config.tcp_keep_alive)
+            .with_interval(TCP_PROBE_INTERVAL)
+            .with_retries(TCP_PROBES);
+        reference.set_tcp_keepalive(&keep_alive)?;
+        #[cfg(target_os = "linux")]
+        {
+            reference.set_tcp_user_timeout(Some(self.config.tcp_user_timeout))?;
+            reference.set_tcp_thin_linear_timeouts(true)?; // voice is a thin stream: a lost packet is not waited for ever longer
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.slots.get_mut(slot as usize)?.stream.as_deref_mut()
+    }
+
+    pub(super) fn find(&mut self, id: FlowId) -> Option<&mut Stream> {
+        self.get(id.slot()).filter(|stream| stream.flow.id == id)
+    }
+
+    /// Puts what waits and what there is to read into `space`.
+    pub(super) fn read(&mut self, slot: u32, space: &mut [u8], now: Instant, closed: bool) -> Option<(Flow, Taken)> {
+        let stream = self.get(slot).filter(|stream| stream.ending == Ending::No)?;
+        let waiting = if stream.stage == Stage::ProxyHeader { 0 } else { stream.pending.len() };
+        space[..waiting].copy_from_slice(&stream.pending[..waiting]);
+        let taken = stream.read(&mut space[waiting..], closed);
+        if stream.has_shaken_hands() {
+            (stream.stage, stream.since) = (Stage::FirstMessage, now);
+            stream.seat.settle();
+        }
+        let taken = match taken {
+            Taken::Bytes(more) => Taken::Bytes(waiting + more),
+            Taken::Last(more) => Taken::Last(waiting + more),
+            other => other,
+        };
+        Some((stream.flow, taken))
+    }
+
+    /// Keeps the beginning of a message, whose rest is to come. `heard`: whether a whole one came before it.
+    pub(super) fn keep(&mut self, slot: u32, rest: &[u8], now: Instant, heard: bool) {
+        let Some(stream) = self.get(slot) else { return };
+        if heard {
+            (stream.heard, stream.since, stream.stage) = (now, now, Stage::Open);
+        } else if stream.pending.is_empty() {
+            stream.since = if stream.stage == Stage::Open { now } else { stream.since };
+        }
+        stream.pending.clear();
+        stream.pending.extend_from_slice(rest);
+    }
+
+    /// Queues for a client; false if the connection is gone.
+    pub(super) fn send(
+        &mut self,
+        client: &Flow,
+        bytes: &[u8],
+        relayed: bool,
+        now: Instant,
+        counters: &mut RelayCounters,
+    ) -> bool {
+        let Some(stream) = self.find(client.id) else { return false };
+        match stream.queue(bytes, relayed, now) {
+            true => counters.stream_messages_sent += 1,
+            false if relayed => counters.stream_messages_dropped += 1,
+            false => counters.stalled_cut += 1,
+        }
+        self.soil(client.id.slot());
+        true
+    }
+
+    /// Has the connection closed at the end of the turn.
+    pub(super) fn close(&mut self, id: FlowId, how: Ending) {
+        if let Some(stream) = self.find(id)
+            && stream.ending != Ending::Cut
+        {
+            stream.ending = how;
+            self.soil(id.slot());
+        }
+    }
+
+    fn soil(&mut self, slot: u32) {
+        if let Some(stream) = self.get(slot)
+            && !std::mem::replace(&mut stream.dirty, true)
+        {
+            self.dirty.push(slot);
+        }
+    }
+
+    /// The connection takes more.
+    pub(super) fn writable(&mut self, slot: u32) {
+        if self.get(slot).is_some_and(|stream| stream.stalled.is_some()) {
+            self.soil(slot);
+        }
+    }
+
+    /// Writes to the next connection that has something waiting. `Some(Some(flow))` if it is gone now, `None` if there
+    /// is no further one.
+    pub(super) fn flush_next(&mut self, now: Instant) -> Option<Option<Flow>> {
+        let slot = self.dirty.pop()?;
+        let Some(stream) = self.get(slot) else { return Some(None) };
+        stream.dirty = false;
+        if stream.ending != Ending::Cut {
+            stream.write(now);
+        }
+        if stream.ending == Ending::No {
+            return Some(None);
+        }
+        Some(self.remove(slot))
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Flow> {
+        let entry = self.slots.get_mut(slot as usize)?;
+        let mut stream = entry.stream.take()?;
+        if stream.ending != Ending::Cut {
+            stream.say_goodbye();
+        }
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(slot);
+        Some(stream.flow) // dropping the socket takes it out of the loop's interest
+    }
+
+    /// Ends what has taken too long; once a second or so.
+    pub(super) fn sweep(&mut self, now: Instant, counters: &mut RelayCounters) {
+        for slot in 0..self.slots.len() as u32 {
+            let config = &self.config;
+            let (handshake, first, message, idle, write) = (
+                config.handshake_timeout,
+                config.first_message_timeout,
+                config.message_timeout,
+                config.idle_timeout,
+                config.write_timeout,
+            );
+            let Some(stream) = self.get(slot) else { continue };
+            let waited = now - stream.since;
+            let counter = match stream.stage {
+                Stage::ProxyHeader | Stage::Handshake if waited >= handshake => &mut counters.handshakes_timed_out,
+                Stage::FirstMessage if waited >= first => &mut counters.handshakes_timed_out,
+                Stage::Open if !stream.pending.is_empty() && waited >= message => &mut counters.stalled_cut,
+                Stage::Open if now - stream.heard >= idle => &mut counters.idle_closed,
+                _ if stream.stalled.is_some_and(|since| now - since >= write) => &mut counters.stalled_cut,
+                _ => {
+                    stream.shrink();
+                    continue;
+                }
+            };
+            *counter += 1;
+            stream.ending = Ending::Cut;
+            self.soil(slot);
+        }
+    }
+
+    /// All that are open.
+    pub(super) fn flows(&self) -> Vec<FlowId> {
+        self.slots.iter().filter_map(|slot| slot.stream.as_ref()).map(|stream| stream.flow.id).collect()
+    }
+}
+
+/// Bytes that the kernel takes beyond what it may send at once: an eighth of a second of video, a second of voice.
+const MOST_UNSENT: i32 = 16 << 10;

@@ -1,0 +1,525 @@
+//! The loop of one shard: waits for sockets, shows each packet to the machine, and does what the machine says.
+//!
+//! The clock is read once for each turn. A socket with much to give gets its share of a turn and the rest later, so
+//! that it cannot keep the others waiting. What is sent to one destination in a row leaves at the end of the batch that
+//! it came with, in one call.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farspeak_sansio::{Flow, Instant, Transport};
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+
+use super::acceptor::Acceptor;
+use super::counters::RelayCounters;
+use super::handover::Handover;
+use super::inbox::{Errand, Inbox, Mail, Packets};
+use super::machine::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
+use super::sockets::{self, Appetite, Arena, Sender, Sockets};
+use super::stream::{Ending, Stage, Taken};
+use super::streams::{Arrival, Streams};
+use super::train::{Train, Way};
+use super::{os, token};
+use crate::Clock;
+use crate::accept::Ends;
+
+/// The loop of one shard.
+pub(super) struct Worker<M> {
+    pub shard: u8,
+    pub clock: Clock,
+    pub poll: Poll,
+    pub machine: M,
+    pub sockets: Sockets,
+    pub streams: Streams,
+    pub acceptors: Vec<Acceptor>,
+    pub train: Train,
+    pub inboxes: Arc<[Inbox<M>]>,
+    pub counters: RelayCounters,
+    pub now: Instant,
+    /// Sockets that had more than their share of the last turn.
+    pub postponed: VecDeque<Token>,
+    /// When connections are next looked at for timeouts.
+    pub sweep: Instant,
+}
+
+/// Where a packet comes from.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Client(Flow),
+    Peer(RelayId, SocketAddr),
+    Relayed { to: SocketAddr, from: SocketAddr },
+}
+
+impl<M: PacketMachine> Worker<M> {
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self) {
+        let mut arena = Arena::new();
+        let mut events = Events::with_capacity(EVENTS);
+        let mut packets = Packets::default();
+        self.act();
+        loop {
+            if let Err(error) = self.poll.poll(&mut events, self.patience())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(shard = self.shard, %error, "the packet loop cannot wait for its sockets");
+                return;
+            }
+            self.now = self.clock.now();
+            self.counters.turns += 1;
+            let mut has_mail = false;
+            for event in &events {
+                has_mail |= token::kind(event.token()) == token::WAKER;
+                self.guard(|worker| worker.handle(event, &mut arena));
+            }
+            for _ in 0..self.postponed.len() {
+                if let Some(token) = self.postponed.pop_front() {
+                    self.set_postponed(token, false);
+                    self.guard(|worker| worker.go_on(token, &mut arena));
+                }
+            }
+            if has_mail && !self.read_inbox(&mut arena, &mut packets) {
+                return;
+            }
+            self.guard(Self::keep_time);
+            self.guard(Self::finish);
+            if self.counters.panics >= MOST_PANICS {
+                tracing::error!(shard = self.shard, "the packet loop gives up after {MOST_PANICS} panics");
+                return;
+            }
+        }
+    }
+
+    /// How long to wait for packets.
+    fn patience(&self) -> Option<Duration> {
+        if !self.postponed.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = self.machine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(self.sweep);
+        Some(next - self.now)
+    }
+
+    /// Contains a panic of the machine: it costs what was just being done, not everybody's calls.
+    fn guard(&mut self, act: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| act(self))).is_err() {
+            self.counters.panics += 1;
+            tracing::error!(shard = self.shard, "a machine panicked; this is a bug, please report what stands above");
+        }
+    }
+
+    fn handle(&mut self, event: &Event, arena: &mut Arena) {
+        let token = event.token();
+        let slot = sockets::slot(token);
+        if event.is_error() && token::kind(token) == token::RELAY {
+            self.read_errors(slot);
+        }
+        match token::kind(token) {
+            _ if self.is_postponed(token) => {} // its turn comes below
+            token::WAKER => self.inboxes[usize::from(self.shard)].look(),
+            token::RELAY => {
+                if event.is_readable() {
+                    self.receive_from_peers(slot, arena);
+                }
+            }
+            token::STREAM => {
+                if event.is_writable() {
+                    self.streams.writable(slot);
+                }
+                if event.is_readable() || event.is_error() {
+                    self.receive_stream(slot, arena, event.is_read_closed() || event.is_error());
+                }
+            }
+            _ => self.go_on(token, arena),
+        }
+    }
+
+    /// Has a socket looked at in the next turn, whether there is an event or not.
+    fn postpone(&mut self, token: Token) {
+        if !self.is_postponed(token) {
+            self.set_postponed(token, true);
+            self.postponed.push_back(token);
+        }
+    }
+
+    fn is_postponed(&mut self, token: Token) -> bool {
+        self.postponed_mut(token).is_some_and(|flag| *flag)
+    }
+
+    fn set_postponed(&mut self, token: Token, postponed: bool) {
+        if let Some(flag) = self.postponed_mut(token) {
+            *flag = postponed;
+        }
+    }
+
+    fn postponed_mut(&mut self, token: Token) -> Option<&mut bool> {
+        let slot = sockets::slot(token);
+        match token::kind(token) {
+            token::UDP_LISTENER => self.sockets.listener(slot).map(|it| &mut it.postponed),
+            token::TCP_LISTENER => self.acceptors.get_mut(slot as usize).map(|it| &mut it.postponed),
+            token::RELAY => self.sockets.relay_mut(slot).map(|it| &mut it.postponed),
+            token::STREAM => self.streams.get(slot).map(|it| &mut it.postponed),
+            _ => None,
+        }
+    }
+
+    fn go_on(&mut self, token: Token, arena: &mut Arena) {
+        let slot = sockets::slot(token);
+        match token::kind(token) {
+            token::UDP_LISTENER => self.receive_from_clients(slot, arena),
+            token::RELAY => self.receive_from_peers(slot, arena),
+            token::STREAM => self.receive_stream(slot, arena, true),
+            token::TCP_LISTENER => self.accept(slot, arena),
+            _ => {}
+        }
+    }
+
+    // Datagrams.
+
+    fn receive_from_clients(&mut self, index: u32, arena: &mut Arena) {
+        let Some(listener) = self.sockets.listener(index) else { return };
+        let bound = listener.bound;
+        self.counters.receive_calls += 1;
+        let count = match arena.receive(&listener.socket, self.train.kernel(), Appetite::All) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            // That of an earlier datagram: there may be others to read.
+            Err(_) => return self.postpone(token::new(token::UDP_LISTENER, index)),
+        };
+        for at in 0..count {
+            let meta = arena.metas[at];
+            let client = sockets::client(self.shard, index, bound, &meta);
+            self.counters.client_datagrams_received +=
+                self.each_of_train(arena.buffer(at), meta.len, meta.stride, Origin::Client(client));
+        }
+        self.train.flush(&mut self.sockets, &mut self.counters);
+        if count == sockets::BUFFERS {
+            self.postpone(token::new(token::UDP_LISTENER, index));
+        }
+    }
+
+    fn receive_from_peers(&mut self, slot: u32, arena: &mut Arena) {
+        let Some(relay) = self.sockets.relay_mut(slot) else { return };
+        let (id, appetite) = (RelayId { slot, generation: relay.generation }, relay.appetite);
+        self.counters.receive_calls += 1;
+        let count = match arena.receive(&relay.socket, self.train.kernel(), appetite) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => {
+                self.read_errors(slot);
+                return self.postpone(token::new(token::RELAY, slot));
+            }
+        };
+        relay.appetite = appetite.after(count);
+        for at in 0..count {
+            let meta = arena.metas[at];
+            let origin = Origin::Peer(id, sockets::plain(meta.addr));
+            self.counters.peer_datagrams_received +=
+                self.each_of_train(arena.buffer(at), meta.len, meta.stride, origin);
+        }
+        self.train.flush(&mut self.sockets, &mut self.counters);
+        if count == appetite.count() {
+            self.postpone(token::new(token::RELAY, slot));
+        }
+    }
+
+    /// Shows the machine each datagram of what one buffer holds; gives how many there were.
+    fn each_of_train(&mut self, buffer: &mut [u8], length: usize, stride: usize, origin: Origin) -> u64 {
+        let mut count = 0;
+        let end = HEADROOM + length;
+        let mut at = HEADROOM;
+        loop {
+            let next = if stride == 0 { end } else { end.min(at + stride) };
+            self.show(origin, buffer, at..next);
+            count += 1;
+            at = next;
+            if at >= end {
+                return count;
+            }
+        }
+    }
+
+    fn read_errors(&mut self, slot: u32) {
+        for _ in 0..ERRORS {
+            let Some(relay) = self.sockets.relay(slot) else { return };
+            let id = RelayId { slot, generation: relay.generation };
+            match os::next_error(&relay.socket) {
+                Ok(Some(icmp)) => {
+                    let peer = sockets::plain(icmp.peer);
+                    self.machine.handle_icmp(self.now, id, peer, icmp.icmp_type, icmp.icmp_code, icmp.data);
+                    self.act();
+                }
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    // What the machine says.
+
+    /// Shows the machine one packet, and does what it says.
+    fn show(&mut self, origin: Origin, buffer: &mut [u8], data: Range<usize>) {
+        let (before, tail) = (data.clone(), data.end..data.end + TAILROOM);
+        let mut behind = [0; TAILROOM];
+        behind.copy_from_slice(&buffer[tail.clone()]); // the next packet may begin there
+        let packet = Packet { buffer, data };
+        let verdict = match origin {
+            Origin::Client(client) => self.machine.handle_client(self.now, client, packet),
+            Origin::Peer(relay, peer) => self.machine.handle_peer(self.now, relay, peer, packet),
+            Origin::Relayed { to, from } => self.machine.handle_relayed(self.now, to, from, packet),
+        };
+        match verdict {
+            Verdict::Nothing => self.act(),
+            Verdict::ToPeer { relay, peer, data, dont_fragment } => {
+                if self.sockets.is_open(relay) && peer.port() != 0 {
+                    let way = Way { from: Sender::Relay(relay.slot), to: peer, source: None, dont_fragment };
+                    self.train.push(way, &buffer[data], &mut self.sockets, &mut self.counters);
+                }
+            }
+            Verdict::ToClient { client, data } => self.send(&client, &buffer[data], true),
+            Verdict::ToShard { shard, to, from, data } => {
+                self.hand_over(shard, Errand::Relayed { to, from }, &buffer[data]);
+            }
+            Verdict::ToHome { shard } => {
+                if let Origin::Client(client) = origin {
+                    self.hand_over(shard, Errand::Client(client), &buffer[before]);
+                }
+            }
+        }
+        buffer[tail].copy_from_slice(&behind);
+    }
+
+    fn send(&mut self, client: &Flow, bytes: &[u8], relayed: bool) {
+        if client.transport == Transport::Udp {
+            if let Some((listener, source)) = self.sockets.listener_of(client)
+                && client.remote.port() != 0
+            {
+                let way = Way { from: Sender::Listener(listener), to: client.remote, source, dont_fragment: false };
+                self.train.push(way, bytes, &mut self.sockets, &mut self.counters);
+            }
+        } else if client.id.shard() == self.shard {
+            self.streams.send(client, bytes, relayed, self.now, &mut self.counters);
+        } else {
+            self.hand_over(client.id.shard(), Errand::Stream { client: *client, relayed }, bytes);
+        }
+    }
+
+    fn hand_over(&mut self, shard: u8, errand: Errand, bytes: &[u8]) {
+        match self.inboxes.get(usize::from(shard)) {
+            Some(inbox) if shard != self.shard && inbox.leave(errand, bytes) => self.counters.handed_over += 1,
+            _ => self.counters.handed_over_lost += 1,
+        }
+    }
+
+    /// Does what the machine wants done.
+    fn act(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Transmit(transmit) => self.send(&transmit.flow, &transmit.bytes, false),
+                Action::Open { relay, address } => {
+                    let result = self.sockets.open(self.poll.registry(), relay, address);
+                    self.machine.relay_opened(self.now, relay, result.map_err(|error| error.kind()));
+                }
+                Action::Close { relay } => {
+                    self.train.flush(&mut self.sockets, &mut self.counters); // it may go out of that socket
+                    self.sockets.close(relay);
+                }
+                Action::CloseClient(client) => self.streams.close(client.id, Ending::Flush),
+            }
+        }
+    }
+
+    // Connections.
+
+    fn accept(&mut self, index: u32, arena: &mut Arena) {
+        for _ in 0..ACCEPTS {
+            let Some(acceptor) = self.acceptors.get_mut(index as usize) else { return };
+            match acceptor.accept(&self.streams.admission) {
+                Ok(Some(arrival)) => self.take_in(arrival, arena),
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return, // the next sweep tries again
+            }
+        }
+        self.postpone(token::new(token::TCP_LISTENER, index));
+    }
+
+    fn take_in(&mut self, arrival: Arrival, arena: &mut Arena) {
+        match self.streams.insert(self.poll.registry(), self.now, arrival) {
+            // What the client has sent already raises no event if it was read before the socket came here.
+            Ok(slot) => self.receive_stream(slot, arena, true),
+            Err(error) => tracing::debug!(%error, "cannot serve a connection"),
+        }
+    }
+
+    fn take_over(&mut self, handover: Handover, arena: &mut Arena) {
+        let Handover { tcp, tls, local, remote } = handover;
+        let Some(seat) = self.streams.admission.admit(remote) else { return };
+        if tcp.set_nonblocking(true).is_err() {
+            return;
+        }
+        self.counters.taken_over += 1;
+        let socket = mio::net::TcpStream::from_std(tcp);
+        let arrival = Arrival { socket, tls, ends: Ends { local, remote }, seat, stage: Stage::FirstMessage };
+        self.take_in(arrival, arena);
+    }
+
+    fn receive_stream(&mut self, slot: u32, arena: &mut Arena, closed: bool) {
+        let space = HEADROOM + M::LONGEST_MESSAGE + STREAM_READ;
+        for _ in 0..READS {
+            let bytes = &mut arena.bytes[HEADROOM..space];
+            let Some((client, taken)) = self.streams.read(slot, bytes, self.now, closed) else { return };
+            let (filled, more) = match taken {
+                Taken::Bytes(filled) => (filled, true),
+                Taken::Last(filled) => (filled, false),
+                Taken::Gone => return self.streams.close(client.id, Ending::Cut),
+                Taken::Broken => {
+                    self.counters.handshakes_failed += 1;
+                    return self.streams.close(client.id, Ending::Cut);
+                }
+                Taken::NoProxyHeader => {
+                    self.counters.proxy_headers_refused += 1;
+                    return self.streams.close(client.id, Ending::Cut);
+                }
+            };
+            if !self.cut_messages(slot, &client, arena, filled) {
+                self.counters.streams_broken += 1;
+                return self.streams.close(client.id, Ending::Flush);
+            }
+            if !more {
+                return;
+            }
+        }
+        self.postpone(token::new(token::STREAM, slot));
+    }
+
+    /// Shows the machine each whole message of the first `filled` bytes, and keeps the rest. False if they hold none.
+    fn cut_messages(&mut self, slot: u32, client: &Flow, arena: &mut Arena, filled: usize) -> bool {
+        let (end, mut at) = (HEADROOM + filled, HEADROOM);
+        loop {
+            match M::measure(&arena.bytes[at..end]) {
+                Frame::Whole { length, total } => {
+                    self.counters.stream_messages_received += 1;
+                    self.show(Origin::Client(*client), &mut arena.bytes, at..at + length);
+                    at = end.min(at + total.max(1));
+                }
+                Frame::NeedMore => break,
+                Frame::Lost => return at == end,
+            }
+            if at == end {
+                break;
+            }
+        }
+        self.train.flush(&mut self.sockets, &mut self.counters);
+        self.streams.keep(slot, &arena.bytes[at..end], self.now, at > HEADROOM);
+        true
+    }
+
+    fn close_streams(&mut self) {
+        for id in self.streams.flows() {
+            self.streams.close(id, Ending::Flush);
+        }
+        self.finish();
+    }
+
+    // Other threads.
+
+    /// Sees to what other threads have left; false if the loop is to end.
+    fn read_inbox(&mut self, arena: &mut Arena, packets: &mut Packets) -> bool {
+        self.guard(|worker| worker.read_packets(arena, packets));
+        while let Some(mail) = self.inboxes[usize::from(self.shard)].take_mail() {
+            if matches!(mail, Mail::Stop) {
+                self.guard(|worker| {
+                    worker.machine.close(worker.now);
+                    worker.act();
+                    worker.close_streams();
+                });
+                return false;
+            }
+            self.guard(|worker| worker.open(mail, arena));
+        }
+        true
+    }
+
+    fn read_packets(&mut self, arena: &mut Arena, packets: &mut Packets) {
+        self.inboxes[usize::from(self.shard)].take_packets(packets);
+        let mut at = 0;
+        let list = std::mem::take(&mut packets.list);
+        for (errand, length) in &list {
+            let bytes = &packets.bytes[at..at + *length as usize];
+            at += bytes.len();
+            if let Errand::Stream { client, relayed } = errand {
+                self.streams.send(client, bytes, *relayed, self.now, &mut self.counters);
+                continue;
+            }
+            let data = HEADROOM..HEADROOM + bytes.len();
+            arena.bytes[data.clone()].copy_from_slice(bytes);
+            let origin = match *errand {
+                Errand::Relayed { to, from } => Origin::Relayed { to, from },
+                Errand::Client(client) | Errand::Stream { client, .. } => Origin::Client(client),
+            };
+            self.show(origin, &mut arena.bytes, data);
+        }
+        packets.list = list;
+        packets.list.clear();
+        packets.bytes.clear();
+    }
+
+    fn open(&mut self, mail: Mail<M>, arena: &mut Arena) {
+        match mail {
+            Mail::Run(command) => {
+                command(&mut self.machine, &self.counters, self.now);
+                self.act();
+            }
+            Mail::TakeOver(handover) => self.take_over(*handover, arena),
+            Mail::Stop => {} // seen before
+        }
+    }
+
+    // Time.
+
+    fn keep_time(&mut self) {
+        if self.machine.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.machine.handle_timeout(self.now);
+            self.act();
+        }
+        if self.sweep <= self.now {
+            self.sweep = self.now + self.streams.config.sweep;
+            self.streams.sweep(self.now, &mut self.counters);
+            for index in 0..self.acceptors.len() as u32 {
+                if self.acceptors[index as usize].is_to_try_again() {
+                    self.postpone(token::new(token::TCP_LISTENER, index));
+                }
+            }
+        }
+    }
+
+    /// Sends what has gathered, and lets go of connections that have ended.
+    fn finish(&mut self) {
+        self.train.flush(&mut self.sockets, &mut self.counters);
+        while let Some(gone) = self.streams.flush_next(self.now) {
+            if let Some(client) = gone {
+                self.machine.handle_client_gone(self.now, client);
+                self.act();
+            }
+        }
+        self.train.flush(&mut self.sockets, &mut self.counters);
+    }
+}
+
+/// Sockets that are told of in one turn.
+const EVENTS: usize = 1024;
+/// Connections accepted from one listener in one turn.
+const ACCEPTS: usize = 32;
+/// Entries read from one error queue in one turn.
+const ERRORS: usize = 16;
+/// Times that one connection is read from in one turn.
+const READS: usize = 4;
+/// Read from a connection at once, besides what waits of it.
+const STREAM_READ: usize = 64 << 10;
+/// Panics after which a loop is dead rather than doubtful.
+const MOST_PANICS: u64 = 100;
