@@ -38,9 +38,14 @@ pub struct Arguments {
 pub enum Command {
     /// Run the node until it is told to stop (SIGTERM). SIGHUP reads configuration and certificates again.
     #[command(
-        after_help = "Examples:\n  farspeak serve\n  farspeak serve --data /srv/farspeak --config /etc/farspeak.toml"
+        after_help = "Examples:\n  farspeak serve\n  farspeak serve --data /srv/farspeak --config /etc/farspeak.toml\n  \
+                      farspeak serve --only turn     a STUN and TURN server and nothing else"
     )]
-    Serve,
+    Serve {
+        /// Run this part alone.
+        #[arg(long, value_name = "PART")]
+        only: Option<Part>,
+    },
     /// Add, list, change and remove users; at once if the node runs.
     User {
         /// What to do.
@@ -59,6 +64,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// See who relays through the running node, end it, and make credentials for it.
+    Turn {
+        /// What to do.
+        #[command(subcommand)]
+        command: TurnCommand,
     },
     /// Say how the running node is.
     #[command(after_help = "Examples:\n  farspeak status\n  farspeak status --json")]
@@ -114,6 +125,13 @@ pub struct NatOptions {
     pub no_router: bool,
 }
 
+/// A part of the node that can run alone.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// STUN and TURN: neither SIP nor HTTPS.
+    Turn,
+}
+
 /// What to do with users.
 #[derive(Subcommand, Debug)]
 pub enum UserCommand {
@@ -159,6 +177,34 @@ pub enum UserCommand {
         /// was said before, at once.
         #[arg(long, value_name = "WHOM", value_delimiter = ',')]
         presence_to: Option<Vec<String>>,
+    },
+}
+
+/// What to do with the STUN and TURN service.
+#[derive(Subcommand, Debug)]
+pub enum TurnCommand {
+    /// Say how the service is, and how much each user has relayed.
+    #[command(after_help = "Examples:\n  farspeak turn status\n  farspeak turn status --json")]
+    Status,
+    /// List the sessions: who relays, from where, by which address.
+    #[command(after_help = "Examples:\n  farspeak turn sessions\n  farspeak turn sessions --json")]
+    Sessions,
+    /// End the sessions of a user, or one session by its `#id`.
+    #[command(after_help = "Examples:\n  farspeak turn kick alice\n  farspeak turn kick '#1000000'")]
+    Kick {
+        /// The user, or the `#id` of a session.
+        whom: String,
+    },
+    /// Make a time-limited credential, good for anything that speaks TURN.
+    #[command(after_help = "Examples:\n  farspeak turn credentials\n  \
+                            farspeak turn credentials --user guest --ttl 12h --json")]
+    Credentials {
+        /// For whom: bounds and reports count by this name.
+        #[arg(long, value_name = "NAME", default_value = "guest")]
+        user: String,
+        /// How long it is good, such as 30m or 12h [default: turn.credential_lifetime].
+        #[arg(long, value_name = "TIME")]
+        ttl: Option<String>,
     },
 }
 

@@ -94,6 +94,7 @@ pub fn run(place: &Place, json: bool) -> CliResult {
     look_at_certificate(place, &loaded.config, &mut found);
     look_at_names(&loaded.config, &mut found);
     look_at_calls(&loaded.config, &mut found);
+    look_at_turn(&loaded.config, status.as_ref(), &mut found);
     look_at_weak_choices(&loaded.config, &mut found);
     look_at_file_limit(&loaded.config, &mut found);
     print(&found, json);
@@ -323,6 +324,45 @@ fn look_at_calls(config: &Config, found: &mut Findings) {
     found.good("calls", format!("those {whose} are joined: neither side sees the other's signalling addresses"));
 }
 
+/// Says what the relay needs of firewalls, and whom it reaches besides the Internet.
+fn look_at_turn(config: &Config, status: Option<&Value>, found: &mut Findings) {
+    let turn = &config.turn;
+    let runs = status.map(|status| status["turn"].as_array().is_some_and(|listening| !listening.is_empty()));
+    if runs == Some(false) || runs.is_none() && !turn.enabled {
+        found.good("turn", "off");
+        return;
+    }
+    let listening: Vec<String> = status
+        .and_then(|status| status["turn"].as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|it| Some(format!("{} {}", it["transport"].as_str()?, it["address"].as_str()?)))
+        .collect();
+    if !listening.is_empty() {
+        found.good("turn", listening.join(", "));
+    }
+    let (first, last) = (turn.ports.0.start(), turn.ports.0.end());
+    found.good("turn", format!("relays on UDP ports {first}-{last}: a firewall has to let them in"));
+    for relay in &turn.relay.0 {
+        if UdpSocket::bind((relay.bind, 0)).is_err() {
+            found.broken("turn", format!("turn.relay: {} is no address of this machine", relay.bind));
+        }
+    }
+    if !turn.allow_peers.0.is_empty() {
+        let prefixes: Vec<String> = turn.allow_peers.0.iter().map(ToString::to_string).collect();
+        found.weak("turn", format!("clients may reach {} through the relay (turn.allow_peers)", prefixes.join(", ")));
+    }
+    if !turn.users.is_empty() {
+        found.weak("turn", "passwords stand in the configuration (turn.users)");
+    }
+    if let Ok(most) = std::fs::read_to_string("/proc/sys/net/core/rmem_max")
+        && most.trim().parse::<u64>().is_ok_and(|most| most < LISTENER_BUFFER)
+    {
+        let hint = format!("bursts may be lost: sysctl net.core.rmem_max={LISTENER_BUFFER} (now {})", most.trim());
+        found.weak("turn", hint);
+    }
+}
+
 fn look_at_weak_choices(config: &Config, found: &mut Findings) {
     let legacy = [("udp", &config.legacy.udp.0), ("tcp", &config.legacy.tcp.0), ("ws", &config.legacy.ws.0)];
     let mut weak = Vec::new();
@@ -372,6 +412,8 @@ fn look_at_file_limit(config: &Config, found: &mut Findings) {
 /// 2026-01-01: no clock can be before this program was written.
 const PLAUSIBLE: u64 = 1_767_225_600;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What a TURN listener asks the kernel for, in bytes.
+const LISTENER_BUFFER: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -14,23 +14,25 @@ mod phones;
 mod place;
 mod serve;
 mod status;
+mod turn;
 mod user;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, Part};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let place = place::Place::new(&arguments);
     let json = arguments.json;
     let result = match arguments.command {
-        Command::Serve => serve::run(&place, json),
+        Command::Serve { only } => serve::run(&place, json, only == Some(Part::Turn)),
         Command::User { command } => user::run(&place, json, command),
         Command::Ca { fingerprint } => ca::run(&place, json, fingerprint),
         Command::Config { command } => config::run(&place, json, command),
+        Command::Turn { command } => turn::run(&place, json, command),
         Command::Status => status::status(&place, json),
         Command::Reload => status::reload(&place, json),
         Command::Ladder { file, call, all, states } => {

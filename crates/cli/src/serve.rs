@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use farspeak_net::Listening;
 use farspeak_node::server::{Server, ServerOptions, Summary};
 use farspeak_node::telemetry::Telemetry;
 use farspeak_sansio::Transport;
@@ -13,14 +14,14 @@ use crate::exit::{CliResult, Exit};
 use crate::output;
 use crate::place::Place;
 
-pub fn run(place: &Place, json: bool) -> CliResult {
+pub fn run(place: &Place, json: bool, only_turn: bool) -> CliResult {
     let loaded = place.load()?;
     let telemetry = Telemetry::start(&loaded.config);
     if let Err(error) = farspeak_net::raise_open_files() {
         tracing::warn!("the limit of open files cannot be raised: {error}");
     }
     let (data, config_file) = (place.data.clone(), place.config_file.clone());
-    let server = Server::start(ServerOptions { data, loaded, config_file, telemetry })?;
+    let server = Server::start(ServerOptions { data, loaded, config_file, telemetry, only_turn })?;
     server.run(|summary| {
         if json {
             output::print_json(&to_json(summary));
@@ -36,8 +37,7 @@ pub fn run(place: &Place, json: bool) -> CliResult {
 /// The last line is `ready`.
 fn describe(summary: &Summary) -> String {
     let of = |transports: &[Transport]| {
-        let chosen = summary.listening.iter().filter(|listener| transports.contains(&listener.transport));
-        chosen.map(|listener| format!("{} {}", listener.transport, listener.address)).collect::<Vec<_>>().join(", ")
+        listeners(summary.listening.iter().filter(|listener| transports.contains(&listener.transport)))
     };
     let state = if summary.first_start { " (new)" } else { "" };
     let mut rows = vec![
@@ -46,6 +46,7 @@ fn describe(summary: &Summary) -> String {
         ("phones", of(&[Transport::Tls])),
         ("web", of(&[Transport::Wss])),
     ];
+    rows.push(("turn", listeners(&summary.turn)));
     let legacy = of(&[Transport::Udp, Transport::Tcp, Transport::Ws]);
     if !legacy.is_empty() {
         rows.push(("clear text", legacy));
@@ -57,7 +58,9 @@ fn describe(summary: &Summary) -> String {
         Some(fingerprint) => rows.push(("authority", format!("SHA-256 {fingerprint}"))),
         None => rows.push(("certificate", format!("SHA-256 {}", summary.certificate_fingerprint))),
     }
-    rows.push(("users", format!("{}, {} phones known", summary.users, summary.restored)));
+    if !summary.only_turn || summary.users > 0 {
+        rows.push(("users", format!("{}, {} phones known", summary.users, summary.restored)));
+    }
     let rows: Vec<Vec<String>> = rows
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
@@ -70,22 +73,30 @@ fn describe(summary: &Summary) -> String {
     if summary.authority_fingerprint.is_some() && summary.first_start {
         out.push_str("phones have to trust the authority: `farspeak ca > ca.pem`\n");
     }
-    if summary.users == 0 {
+    if summary.only_turn {
+        out.push_str("next: `farspeak turn credentials` in another terminal\n");
+    } else if summary.users == 0 {
         out.push_str("next: `farspeak user add alice` in another terminal\n");
     }
     out.push_str("ready\n");
     out
 }
 
+fn listeners<'a>(listening: impl IntoIterator<Item = &'a Listening>) -> String {
+    let each = listening.into_iter().map(|listener| format!("{} {}", listener.transport, listener.address));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 fn to_json(summary: &Summary) -> Value {
-    let listening: Vec<Value> = summary
-        .listening
-        .iter()
-        .map(|listener| json!({"transport": listener.transport.as_str(), "address": listener.address.to_string()}))
-        .collect();
+    let list = |listening: &[Listening]| -> Vec<Value> {
+        let each = listening.iter();
+        each.map(|it| json!({"transport": it.transport.as_str(), "address": it.address.to_string()})).collect()
+    };
+    let (listening, turn) = (list(&summary.listening), list(&summary.turn));
     json!({
         "event": "ready", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "domain": summary.domain,
-        "data": summary.data, "first_start": summary.first_start, "listening": listening, "admin": summary.admin,
+        "data": summary.data, "first_start": summary.first_start, "listening": listening, "turn": turn,
+        "admin": summary.admin,
         "authority_fingerprint": summary.authority_fingerprint,
         "certificate_fingerprint": summary.certificate_fingerprint, "users": summary.users,
         "restored": summary.restored, "warnings": summary.warnings,

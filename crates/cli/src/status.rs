@@ -14,12 +14,10 @@ pub fn status(place: &Place, json: bool) -> CliResult {
         return Ok(Exit::Done);
     }
     let text = |key: &str| plain(&status[key]);
-    let listening: Vec<String> = status["listening"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|it| format!("{} {}", plain(&it["transport"]), plain(&it["address"])))
-        .collect();
+    let list = |key: &str| {
+        let each = status[key].as_array().into_iter().flatten();
+        each.map(|it| format!("{} {}", plain(&it["transport"]), plain(&it["address"]))).collect::<Vec<_>>().join(", ")
+    };
     let rows = [
         (
             "node",
@@ -28,7 +26,14 @@ pub fn status(place: &Place, json: bool) -> CliResult {
         ("domain", text("domain")),
         ("data", text("data")),
         ("config", if status["config"].is_null() { "defaults".to_owned() } else { text("config") }),
-        ("listening", listening.join(", ")),
+        ("listening", list("listening")),
+        (
+            "turn",
+            match list("turn") {
+                empty if empty.is_empty() => "off".to_owned(),
+                listening => listening,
+            },
+        ),
         (
             "metrics",
             if status["admin"].is_null() { "off".to_owned() } else { format!("http://{}/metrics", text("admin")) },
@@ -62,14 +67,14 @@ pub fn reload(place: &Place, json: bool) -> CliResult {
     Ok(Exit::Done)
 }
 
-fn ask(place: &Place, request: &Request) -> Result<Value, CliError> {
+pub fn ask(place: &Place, request: &Request) -> Result<Value, CliError> {
     place.ask(request)?.ok_or_else(|| {
         let text = format!("no node runs on {}; start one with `farspeak serve`", place.data.path().display());
         CliError::new(Exit::NotRunning, text)
     })
 }
 
-fn plain(value: &Value) -> String {
+pub fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
@@ -82,7 +87,7 @@ fn certificate(certificate: &Value) -> String {
     }
 }
 
-fn duration(seconds: &Value) -> String {
+pub fn duration(seconds: &Value) -> String {
     let seconds = seconds.as_u64().unwrap_or(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -1,5 +1,5 @@
-//! Accepting connections, and the TLS handshake of those that want it. Hands over to [`crate::stream`] or
-//! [`crate::http`].
+//! Accepting connections, and the TLS handshake of those that want it. Hands over to [`crate::stream`], to
+//! [`crate::http`], or, on the HTTPS port, to the packet loop ([`crate::relay`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use farspeak_sansio::{Machine, Transport};
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncBufReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::admission::Seat;
+use crate::relay::Handover;
 use crate::shard::Shard;
 use crate::{Framing, Listener, StreamConfig, http, stream};
 
@@ -82,6 +85,9 @@ async fn secure<M: Machine + 'static, F: Framing>(
     seat: Seat,
 ) {
     match timeout(shard.config.stream.handshake_timeout, acceptor.accept(tcp)).await {
+        Ok(Ok(tls)) if transport == Transport::Wss && shard.config.divert.is_some() => {
+            tokio::task::spawn_local(sort(shard, tls, ends, seat));
+        }
         // The connection gets a task of its own: this one is as large as a handshake.
         Ok(Ok(tls)) if transport == Transport::Wss => http::serve(&shard, transport, tls, ends, seat),
         Ok(Ok(tls)) => stream::serve(&shard, transport, tls, ends, seat),
@@ -90,6 +96,34 @@ async fn secure<M: Machine + 'static, F: Framing>(
             tracing::debug!(%error, "TLS handshake failed");
         }
         Err(_) => shard.counters.handshakes_timed_out.increment(),
+    }
+}
+
+/// Tells connections for STUN and TURN from those for HTTP, by protocol name or by the first byte, and passes them on.
+async fn sort<M: Machine + 'static, F: Framing>(
+    shard: Rc<Shard<M, F>>,
+    mut tls: TlsStream<TcpStream>,
+    ends: Ends,
+    seat: Seat,
+) {
+    let is_stun = match tls.get_ref().1.alpn_protocol() {
+        Some(protocol) => protocol.starts_with(b"stun."),
+        None => match timeout(shard.config.stream.handshake_timeout, tls.fill_buf()).await {
+            // The bytes stay where they are: whoever serves the connection reads them.
+            Ok(Ok([first, ..])) => *first < 0x40, // STUN (RFC 7983 §7); HTTP begins with a letter
+            Ok(_) => return,
+            Err(_) => return shard.counters.handshakes_timed_out.increment(),
+        },
+    };
+    match &shard.config.divert {
+        Some(divert) if is_stun => {
+            let (tcp, tls) = tls.into_inner();
+            drop(seat); // whoever takes it counts it
+            let Ok(tcp) = tcp.into_std() else { return };
+            let Ends { local, remote } = ends;
+            divert(shard.shard, Handover { tcp, tls: Some(Box::new(tls)), local, remote });
+        }
+        _ => http::serve(&shard, Transport::Wss, tls, ends, seat),
     }
 }
 

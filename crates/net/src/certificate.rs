@@ -144,6 +144,12 @@ impl ResolvesServerCert for CertificateStore {
 /// Sessions resume by stateless tickets whose keys rotate every 6 h, so that a reconnecting phone costs no signature and an idle one
 /// no memory. Fails only if the system gives no randomness.
 pub fn server_config(store: Arc<CertificateStore>, transport: Transport) -> Result<Arc<ServerConfig>, rustls::Error> {
+    server_config_for(store, if transport == Transport::Wss { &["http/1.1"] } else { &[] })
+}
+
+/// As [`server_config`], for these application protocols (ALPN, RFC 7301), the preferred first. A client that offers
+/// protocols, and none of these, is refused; one that offers none is served. Without any, no client is asked.
+pub fn server_config_for(store: Arc<CertificateStore>, protocols: &[&str]) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
@@ -152,9 +158,7 @@ pub fn server_config(store: Arc<CertificateStore>, transport: Transport) -> Resu
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    if transport == Transport::Wss {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    }
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }
 

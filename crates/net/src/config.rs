@@ -9,6 +9,10 @@ use farspeak_sansio::Transport;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::http::HttpHandler;
+use crate::relay::Handover;
+
+/// Takes a connection of the shard of that number that is not for it.
+pub type Divert = Arc<dyn Fn(u8, Handover) + Send + Sync>;
 
 /// Everything that [`crate::start`] needs to know.
 #[derive(Clone)]
@@ -29,6 +33,9 @@ pub struct NetConfig {
     pub client_tls: Option<Arc<ClientConfig>>,
     /// Serves what is not the `/sip` WebSocket on the `Ws` and `Wss` listeners. Default `None`: 404.
     pub http: Option<HttpHandler>,
+    /// Takes connections to the `Wss` listeners that are for STUN or TURN, not HTTP: by ALPN `stun.turn` (RFC 7443), or
+    /// because the client's first byte says so. Default `None`: all are HTTP.
+    pub divert: Option<Divert>,
     /// Most commands and messages that wait for a shard. Default 16,384. Beyond it [`crate::ShardHandle::run`] refuses.
     pub command_queue: usize,
     /// How long a busy shard lets messages gather before it looks for them again. Default 500 µs; zero: not at all.
@@ -49,6 +56,7 @@ impl Default for NetConfig {
             stream: StreamConfig::default(),
             client_tls: None,
             http: None,
+            divert: None,
             command_queue: 16_384,
             rest: Duration::from_micros(500),
         }

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +35,17 @@ use crate::{Framing, websocket};
 
 /// Answers an HTTP request that is not the `/sip` upgrade. Runs on the shard's thread: it must not block.
 pub type HttpHandler = Arc<dyn Fn(Request<Incoming>) -> HttpAnswer + Send + Sync>;
+
+/// Between whom a request came: among its extensions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HttpPeer {
+    /// `Wss` inside TLS, `Ws` in clear text.
+    pub transport: Transport,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
+}
 
 /// The answer, once it is there.
 pub type HttpAnswer = Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
@@ -87,7 +99,11 @@ where
             seat.settle();
         }
         return Ok(match &door.shard.config.http {
-            Some(handler) => handler(request).await,
+            Some(handler) => {
+                let Ends { local, remote } = door.ends;
+                request.extensions_mut().insert(HttpPeer { transport: door.transport, local, remote });
+                handler(request).await
+            }
             None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
         });
     }

@@ -21,10 +21,13 @@ use schema::Section;
 pub use sections::{
     AdminConfig, AuthSection, CallsSection, CertificateConfig, DangerousConfig, DomainConfig, EventsSection,
     LegacyConfig, LimitsSection, ListenConfig, LogConfig, NodeSection, ProxySection, RegistrarSection, StoreSection,
-    ThrottleSection,
+    ThrottleSection, TurnSection,
 };
 pub use suggest::nearest;
-pub use value::{Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Transports};
+pub use value::{
+    Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses, Transports,
+    parse_duration,
+};
 
 macro_rules! config {
     ($($(#[doc = $doc:literal])+ $field:ident: $section:ident,)*) => {
@@ -76,6 +79,8 @@ config! {
     events: EventsSection,
     /// Which calls are joined instead.
     calls: CallsSection,
+    /// STUN and TURN.
+    turn: TurnSection,
     /// How the process runs.
     node: NodeSection,
     /// Metrics and health.

@@ -53,6 +53,22 @@ pub enum Request {
     Status,
     /// Read configuration and certificates again.
     Reload,
+    /// How the STUN and TURN service is.
+    TurnStatus,
+    /// Who relays.
+    TurnSessions,
+    /// End what somebody relays.
+    TurnKick {
+        /// A user, or a session by its `#id`.
+        whom: String,
+    },
+    /// A time-limited credential.
+    TurnCredentials {
+        /// For whom: quotas and reports count by it.
+        name: String,
+        /// How long it is good; `None`: as the configuration says.
+        ttl: Option<Duration>,
+    },
 }
 
 impl Request {
@@ -70,6 +86,12 @@ impl Request {
             }
             Self::Status => json!({"command": "status"}),
             Self::Reload => json!({"command": "reload"}),
+            Self::TurnStatus => json!({"command": "turn.status"}),
+            Self::TurnSessions => json!({"command": "turn.sessions"}),
+            Self::TurnKick { whom } => json!({"command": "turn.kick", "whom": whom}),
+            Self::TurnCredentials { name, ttl } => {
+                json!({"command": "turn.credentials", "name": name, "ttl_s": ttl.map(|ttl| ttl.as_secs())})
+            }
         }
     }
 
@@ -96,6 +118,15 @@ impl Request {
             }
             Some("status") => Ok(Self::Status),
             Some("reload") => Ok(Self::Reload),
+            Some("turn.status") => Ok(Self::TurnStatus),
+            Some("turn.sessions") => Ok(Self::TurnSessions),
+            Some("turn.kick") => {
+                let whom = value["whom"].as_str().ok_or_else(|| "`whom` is missing".to_owned())?;
+                Ok(Self::TurnKick { whom: whom.to_owned() })
+            }
+            Some("turn.credentials") => {
+                Ok(Self::TurnCredentials { name: name()?, ttl: value["ttl_s"].as_u64().map(Duration::from_secs) })
+            }
             Some(other) => Err(format!("unknown command {other:?}")),
             None => Err("`command` is missing".to_owned()),
         }
@@ -287,7 +318,12 @@ pub fn perform_on_store(store: &mut Store, domain: &str, request: &Request) -> R
                 .collect();
             Ok((json!({ "users": users }), Effect::None))
         }
-        Request::Status | Request::Reload => Err(Failure::new(
+        Request::Status
+        | Request::Reload
+        | Request::TurnStatus
+        | Request::TurnSessions
+        | Request::TurnKick { .. }
+        | Request::TurnCredentials { .. } => Err(Failure::new(
             FailureKind::Failed,
             "no node runs on this data directory; start one with `farspeak serve`",
         )),
@@ -316,6 +352,11 @@ mod tests {
             Request::UserSet { name: name(), open_to_strangers: None, presence_to: Some(vec![name()]) },
             Request::Status,
             Request::Reload,
+            Request::TurnStatus,
+            Request::TurnSessions,
+            Request::TurnKick { whom: name() },
+            Request::TurnCredentials { name: name(), ttl: None },
+            Request::TurnCredentials { name: name(), ttl: Some(Duration::from_secs(60)) },
         ] {
             assert_eq!(Request::parse(&request.to_json().to_string()), Ok(request));
         }

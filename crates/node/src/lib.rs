@@ -54,6 +54,8 @@ pub mod store;
 #[cfg(feature = "edge")]
 pub mod telemetry;
 pub mod throttle;
+#[cfg(feature = "edge")]
+pub mod turn;
 pub mod users;
 #[cfg(feature = "edge")]
 pub mod wire;

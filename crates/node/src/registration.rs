@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use farspeak_sansio::{Flow, Instant};
 use farspeak_sip::endpoint::ServerTx;
+use farspeak_sip::header::Accept;
 use farspeak_sip::message::Message;
 
 use crate::authentication::{Checked, Role, Verdict};
@@ -81,6 +82,7 @@ impl Core {
         let Some(registration) = self.commits.remove(&ticket) else { return };
         let Registration { tx, flow, request, commit } = registration;
         self.registrations_changed(|| commit.aor.clone());
+        let user = commit.aor.user().to_owned();
         let answer = commit.settle(now, &self.shared.location, stored);
         if stored {
             Counters::count(&self.shared.counters.registrations);
@@ -89,6 +91,25 @@ impl Core {
         if self.shared.is_dead(&flow) {
             self.shared.location.flow_failed(now, &flow);
         }
-        self.refuse(now, tx, &request, answer.into());
+        let mut answer = Refusal::from(answer);
+        if stored && wants_turn_credential(&request, &flow) {
+            // RFC 3261 table 2 allows a body in the 200.
+            if let Some(json) = self.shared.turn_credential(now, &user) {
+                answer = answer.body(TURN_CREDENTIAL, json);
+            }
+        }
+        self.refuse(now, tx, &request, answer);
     }
 }
+
+/// Whether the phone asks for a credential for the TURN service along with the 200, by that very name, over TLS.
+fn wants_turn_credential(request: &Message, flow: &Flow) -> bool {
+    flow.transport.is_secure()
+        && request.header(Accept::NAME).is_some()
+        && Accept::of(request)
+            .is_ok_and(|accept| accept.ranges().iter().any(|range| range.q > 0 && range.media.is(TURN_CREDENTIAL)))
+}
+
+/// The type of a time-limited credential for the TURN service: an object with `username`, `credential`, `ttl` in seconds,
+/// and `uris`.
+const TURN_CREDENTIAL: &str = "application/vnd.farspeak.turn+json";

@@ -10,11 +10,13 @@
 
 mod admin;
 mod certificates;
+mod https;
 mod listen;
 mod metrics;
 mod reload;
 mod run;
 mod settings;
+mod turn;
 
 use std::fmt;
 use std::io;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant as StdInstant};
 
+use farspeak_net::relay::RelayHandle;
 use farspeak_net::{CertificateStore, Clock as NetClock, Listening, Net, Parts, ShardHandles, StartError};
 use farspeak_sansio::{Instant, Machine as _, Receive};
 use farspeak_sip::digest::Nonces;
@@ -44,6 +47,7 @@ use crate::shared::{Clock, Keys, Shared, SharedParts};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::throttle::Throttle;
+use crate::turn::{StartFailure, TurnMachine, TurnService, TurnSetup};
 use crate::users::Users;
 use crate::wire::SipFraming;
 
@@ -61,6 +65,7 @@ pub struct Server {
     shared: Arc<Shared>,
     certificates: Arc<CertificateStore>,
     net: Net<Shard>,
+    turn: Option<TurnService>,
     journal: Journal,
     admin: Option<std::net::TcpListener>,
     control: std::os::unix::net::UnixListener,
@@ -86,6 +91,10 @@ pub struct Summary {
     pub first_start: bool,
     /// Where phones connect.
     pub listening: Vec<Listening>,
+    /// Where STUN and TURN are.
+    pub turn: Vec<Listening>,
+    /// Whether nothing else runs.
+    pub only_turn: bool,
     /// Where metrics and health are.
     pub admin: Option<SocketAddr>,
     /// SHA-256 of the authority that phones have to trust; none with certificates from files.
@@ -111,6 +120,8 @@ pub struct ServerOptions {
     pub config_file: PathBuf,
     /// The log.
     pub telemetry: Telemetry,
+    /// Whether only STUN and TURN run, and neither SIP nor HTTPS.
+    pub only_turn: bool,
 }
 
 impl Server {
@@ -119,7 +130,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`] says what is in the way and what to do; nothing runs then.
     pub fn start(options: ServerOptions) -> Result<Self, ServeError> {
-        let ServerOptions { data, loaded, config_file, telemetry } = options;
+        let ServerOptions { data, loaded, config_file, telemetry, only_turn } = options;
         let config = &loaded.config;
         data.create()?;
         let lock = data.lock()?;
@@ -131,6 +142,11 @@ impl Server {
         let keys = Keys {
             flow_token: key(&mut store, "key.flow_token", &mut rng)?,
             branch: key(&mut store, "key.branch", &mut rng)?,
+        };
+
+        let turn_secret = match &config.turn.secret {
+            Some(secret) => secret.clone().into_bytes(),
+            None => turn_secret(&mut store, &mut rng)?,
         };
 
         let clock = NetClock::start();
@@ -173,10 +189,24 @@ impl Server {
             .map_err(|error| ServeError::Other(format!("cannot start the journal: {error}")))?;
         let certificates = CertificateStore::new(identities);
         let mut warnings = Vec::new();
-        let mut plan = listen::Plan::new(&loaded);
+        let divert: Arc<OnceLock<RelayHandle<TurnMachine>>> = Arc::default();
+        let turn_on_https = config.turn.enabled && config.turn.share_https;
+        let mut plan = if only_turn { listen::Plan::default() } else { listen::Plan::new(&loaded) };
         let net = loop {
             let mut net_config = settings::net(config);
-            net_config.listeners = plan.listeners(&certificates)?;
+            net_config.listeners = plan.listeners(&certificates, turn_on_https)?;
+            net_config.http = Some(https::handler(Arc::clone(&shared), clock));
+            if only_turn {
+                net_config.shards = 1; // it has nothing to do
+            }
+            if turn_on_https {
+                let divert = Arc::clone(&divert);
+                net_config.divert = Some(Arc::new(move |shard, connection| {
+                    if let Some(handle) = divert.get() {
+                        TurnService::divert(handle, shard, connection);
+                    }
+                }));
+            }
             let build = builder(&shared, &journal, ladder.clone(), &loaded);
             match farspeak_net::start(net_config, clock, build) {
                 Ok(net) => break net,
@@ -188,6 +218,37 @@ impl Server {
             }
         };
         let _ = ways.set(net.handles().clone()); // set once, here
+        let https: Vec<SocketAddr> = match only_turn {
+            true => config.listen.https.0.clone(),
+            false => {
+                let served = net.listening().iter().filter(|it| it.transport == farspeak_sansio::Transport::Wss);
+                served.map(|it| it.address).collect()
+            }
+        };
+        let turn = match config.turn.enabled || only_turn {
+            true => {
+                let setup = TurnSetup {
+                    loaded: &loaded,
+                    clock,
+                    certificates: &certificates,
+                    shared: &shared,
+                    secret: &turn_secret,
+                    https: &https,
+                    alone: only_turn,
+                };
+                let turn = TurnService::start(setup, &mut warnings).map_err(|failure| match failure {
+                    StartFailure::Listen(text) => ServeError::Listen(text),
+                    StartFailure::Other(text) => ServeError::Other(text),
+                })?;
+                let _ = divert.set(turn.handle()); // set once, here
+                let issuer = turn.issuer();
+                shared.set_turn_credentials(Box::new(move |now, name| {
+                    issuer.issue(now, name, None).to_json().to_string()
+                }));
+                Some(turn)
+            }
+            false => None,
+        };
         shared.replace_settings(settings::settings(config, net.listening()));
         // Phones on UDP that the store kept: their NAT mappings are held open again, by one shard each.
         let shards = net.handles().iter().count();
@@ -221,6 +282,8 @@ impl Server {
             data: data.path().to_owned(),
             first_start,
             listening: net.listening().to_vec(),
+            turn: turn.as_ref().map(|turn| turn.listening().to_vec()).unwrap_or_default(),
+            only_turn,
             admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
             authority_fingerprint,
             certificate_fingerprint: current.first().map(farspeak_net::Identity::fingerprint).unwrap_or_default(),
@@ -239,6 +302,7 @@ impl Server {
             shared,
             certificates,
             net,
+            turn,
             journal,
             admin,
             control,
@@ -272,6 +336,9 @@ impl Server {
     fn stop(self) {
         let drain = self.loaded.config.node.drain;
         let stopped = self.net.stop(drain);
+        if self.turn.is_some_and(|turn| !turn.stop()) {
+            tracing::error!("a packet loop had died before the node was stopped: please report it");
+        }
         if stopped.panicked {
             tracing::error!("a shard had died before the node was stopped: please report it");
         } else if !stopped.finished {
@@ -358,6 +425,12 @@ fn key(store: &mut Store, name: &str, rng: &mut SystemRng) -> Result<[u8; 16], S
     let kept = store.meta_or_insert(name, &rng.key::<16>())?;
     kept.try_into()
         .map_err(|_| ServeError::Other(format!("the store holds a {name} of the wrong length: restore a backup")))
+}
+
+/// What time-limited credentials are made with: letters and digits, so that it can be given to a service as well.
+fn turn_secret(store: &mut Store, rng: &mut SystemRng) -> Result<Vec<u8>, ServeError> {
+    let fresh: String = rng.key::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(store.meta_or_insert("turn.secret", fresh.as_bytes())?)
 }
 
 fn bind_admin(address: Option<SocketAddr>) -> Result<Option<std::net::TcpListener>, ServeError> {

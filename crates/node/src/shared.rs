@@ -7,7 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use farspeak_sansio::{Flow, FlowId, Instant};
@@ -45,11 +45,16 @@ pub struct Shared {
     pub clock: Clock,
     /// Dialogs that a back-to-back user agent joins, whichever shard's.
     pub(crate) joined: Arc<Dialogs>,
+    /// Makes credentials for the TURN service, if one runs.
+    turn: OnceLock<TurnCredentials>,
     /// Streams that failed lately, on whichever shard: a flow token that names one is out of date.
     failed: RwLock<FailedFlows>,
     settings: RwLock<Arc<Settings>>,
     generation: AtomicU64,
 }
+
+/// Makes the JSON of a time-limited credential for a user of that name.
+pub type TurnCredentials = Box<dyn Fn(Instant, &str) -> String + Send + Sync>;
 
 /// The parts that [`Shared::new`] puts together.
 pub struct SharedParts {
@@ -83,6 +88,7 @@ impl Shared {
             counters: Counters::default(),
             clock: parts.clock,
             joined: Arc::default(),
+            turn: OnceLock::new(),
             failed: RwLock::default(),
             settings: RwLock::new(Arc::new(parts.settings)),
             generation: AtomicU64::new(1),
@@ -99,6 +105,16 @@ impl Shared {
     pub fn replace_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// From now on, credentials for the TURN service can be had. Counts once.
+    pub fn set_turn_credentials(&self, make: TurnCredentials) {
+        let _ = self.turn.set(make); // the first one stays
+    }
+
+    /// A time-limited credential of that user for the TURN service, as JSON; `None` if none runs.
+    pub(crate) fn turn_credential(&self, now: Instant, user: &str) -> Option<String> {
+        self.turn.get().map(|make| make(now, user))
     }
 
     /// A stream has failed.

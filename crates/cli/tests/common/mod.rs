@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 mod phone;
+pub mod relayed;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -33,10 +34,12 @@ impl Scratch {
         self.0.join("data")
     }
 
-    /// Writes the configuration: every port free, and `more`.
+    /// Writes the configuration: every port free, relayed addresses where no socket of a test's own comes to lie, and
+    /// `more`.
     pub fn configure(&self, more: &str) {
         let ports = "[listen]\ntls = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-                     [legacy]\nudp = \"127.0.0.1:0\"\n[node]\nshards = 2\ndrain = \"100ms\"\n";
+                     [legacy]\nudp = \"127.0.0.1:0\"\n[turn]\nudp = \"127.0.0.1:0\"\ntcp = \"127.0.0.1:0\"\n\
+                     tls = \"127.0.0.1:0\"\nrelay = [\"127.0.0.1\"]\nports = \"61000-65000\"\n[node]\nshards = 2\ndrain = \"100ms\"\n";
         std::fs::create_dir_all(self.data()).unwrap();
         std::fs::write(self.config(), format!("{ports}{more}")).unwrap();
     }

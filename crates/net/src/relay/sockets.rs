@@ -33,6 +33,8 @@ pub(super) struct Listener {
     pub socket: UdpSocket,
     /// As bound: perhaps a wildcard.
     pub bound: SocketAddr,
+    /// Datagrams asked for at once.
+    pub appetite: Appetite,
     /// Whether more waits in the kernel than the last turn took.
     pub postponed: bool,
     trains: Trains,
@@ -98,7 +100,13 @@ impl Sockets {
         let mut socket = UdpSocket::from_std(socket.into());
         let index = self.listeners.len() as u32;
         registry.register(&mut socket, token::new(token::UDP_LISTENER, index), Interest::READABLE)?;
-        self.listeners.push(Listener { socket, bound, postponed: false, trains: Trains::default() });
+        self.listeners.push(Listener {
+            socket,
+            bound,
+            appetite: Appetite::Two,
+            postponed: false,
+            trains: Trains::default(),
+        });
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use super::counters::RelayCounters;
 use super::handover::Handover;
 use super::inbox::{Errand, Inbox, Mail, Packets};
 use super::machine::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
-use super::sockets::{self, Appetite, Arena, Sender, Sockets};
+use super::sockets::{self, Arena, Sender, Sockets};
 use super::stream::{Ending, Stage, Taken};
 use super::streams::{Arrival, Streams};
 use super::train::{Train, Way};
@@ -75,12 +75,16 @@ impl<M: PacketMachine> Worker<M> {
             let mut has_mail = false;
             for event in &events {
                 has_mail |= token::kind(event.token()) == token::WAKER;
-                self.guard(|worker| worker.handle(event, &mut arena));
+                if !self.guard(|worker| worker.handle(event, &mut arena)) {
+                    self.postpone(event.token()); // it may have more, and will not be told again
+                }
             }
             for _ in 0..self.postponed.len() {
                 if let Some(token) = self.postponed.pop_front() {
                     self.set_postponed(token, false);
-                    self.guard(|worker| worker.go_on(token, &mut arena));
+                    if !self.guard(|worker| worker.go_on(token, &mut arena)) {
+                        self.postpone(token);
+                    }
                 }
             }
             if has_mail && !self.read_inbox(&mut arena, &mut packets) {
@@ -104,19 +108,24 @@ impl<M: PacketMachine> Worker<M> {
         Some(next - self.now)
     }
 
-    /// Contains a panic of the machine: it costs what was just being done, not everybody's calls.
-    fn guard(&mut self, act: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| act(self))).is_err() {
+    /// Contains a panic of the machine: it costs what was just being done, not everybody's calls. Returns whether there was
+    /// none.
+    fn guard(&mut self, act: impl FnOnce(&mut Self)) -> bool {
+        let whole = catch_unwind(AssertUnwindSafe(|| act(self))).is_ok();
+        if !whole {
             self.counters.panics += 1;
             tracing::error!(shard = self.shard, "a machine panicked; this is a bug, please report what stands above");
         }
+        whole
     }
 
     fn handle(&mut self, event: &Event, arena: &mut Arena) {
         let token = event.token();
         let slot = sockets::slot(token);
-        if event.is_error() && token::kind(token) == token::RELAY {
-            self.read_errors(slot);
+        match token::kind(token) {
+            token::RELAY if event.is_error() => self.read_errors(slot),
+            token::STREAM if event.is_writable() => self.streams.writable(slot),
+            _ => {}
         }
         match token::kind(token) {
             _ if self.is_postponed(token) => {} // its turn comes below
@@ -127,9 +136,6 @@ impl<M: PacketMachine> Worker<M> {
                 }
             }
             token::STREAM => {
-                if event.is_writable() {
-                    self.streams.writable(slot);
-                }
                 if event.is_readable() || event.is_error() {
                     self.receive_stream(slot, arena, event.is_read_closed() || event.is_error());
                 }
@@ -173,7 +179,7 @@ impl<M: PacketMachine> Worker<M> {
             token::UDP_LISTENER => self.receive_from_clients(slot, arena),
             token::RELAY => self.receive_from_peers(slot, arena),
             token::STREAM => self.receive_stream(slot, arena, true),
-            token::TCP_LISTENER => self.accept(slot, arena),
+            token::TCP_LISTENER => self.accept(slot),
             _ => {}
         }
     }
@@ -182,14 +188,15 @@ impl<M: PacketMachine> Worker<M> {
 
     fn receive_from_clients(&mut self, index: u32, arena: &mut Arena) {
         let Some(listener) = self.sockets.listener(index) else { return };
-        let bound = listener.bound;
+        let (bound, appetite) = (listener.bound, listener.appetite);
         self.counters.receive_calls += 1;
-        let count = match arena.receive(&listener.socket, self.train.kernel(), Appetite::All) {
+        let count = match arena.receive(&listener.socket, self.train.kernel(), appetite) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             // That of an earlier datagram: there may be others to read.
             Err(_) => return self.postpone(token::new(token::UDP_LISTENER, index)),
         };
+        listener.appetite = appetite.after(count);
         for at in 0..count {
             let meta = arena.metas[at];
             let client = sockets::client(self.shard, index, bound, &meta);
@@ -197,7 +204,7 @@ impl<M: PacketMachine> Worker<M> {
                 self.each_of_train(arena.buffer(at), meta.len, meta.stride, Origin::Client(client));
         }
         self.train.flush(&mut self.sockets, &mut self.counters);
-        if count == sockets::BUFFERS {
+        if count == appetite.count() {
             self.postpone(token::new(token::UDP_LISTENER, index));
         }
     }
@@ -266,12 +273,16 @@ impl<M: PacketMachine> Worker<M> {
         let (before, tail) = (data.clone(), data.end..data.end + TAILROOM);
         let mut behind = [0; TAILROOM];
         behind.copy_from_slice(&buffer[tail.clone()]); // the next packet may begin there
-        let packet = Packet { buffer, data };
-        let verdict = match origin {
-            Origin::Client(client) => self.machine.handle_client(self.now, client, packet),
-            Origin::Peer(relay, peer) => self.machine.handle_peer(self.now, relay, peer, packet),
-            Origin::Relayed { to, from } => self.machine.handle_relayed(self.now, to, from, packet),
-        };
+        let mut verdict = Verdict::Nothing;
+        // Each alone: a packet that makes the machine panic costs none of those that came with it.
+        self.guard(|worker| {
+            let (machine, now, packet) = (&mut worker.machine, worker.now, Packet { buffer, data });
+            verdict = match origin {
+                Origin::Client(client) => machine.handle_client(now, client, packet),
+                Origin::Peer(relay, peer) => machine.handle_peer(now, relay, peer, packet),
+                Origin::Relayed { to, from } => machine.handle_relayed(now, to, from, packet),
+            };
+        });
         match verdict {
             Verdict::Nothing => self.act(),
             Verdict::ToPeer { relay, peer, data, dont_fragment } => {
@@ -335,11 +346,13 @@ impl<M: PacketMachine> Worker<M> {
 
     // Connections.
 
-    fn accept(&mut self, index: u32, arena: &mut Arena) {
+    fn accept(&mut self, index: u32) {
         for _ in 0..ACCEPTS {
             let Some(acceptor) = self.acceptors.get_mut(index as usize) else { return };
             match acceptor.accept(&self.streams.admission) {
-                Ok(Some(arrival)) => self.take_in(arrival, arena),
+                Ok(Some(arrival)) => {
+                    self.take_in(arrival);
+                }
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => return, // the next sweep tries again
@@ -348,12 +361,9 @@ impl<M: PacketMachine> Worker<M> {
         self.postpone(token::new(token::TCP_LISTENER, index));
     }
 
-    fn take_in(&mut self, arrival: Arrival, arena: &mut Arena) {
-        match self.streams.insert(self.poll.registry(), self.now, arrival) {
-            // What the client has sent already raises no event if it was read before the socket came here.
-            Ok(slot) => self.receive_stream(slot, arena, true),
-            Err(error) => tracing::debug!(%error, "cannot serve a connection"),
-        }
+    fn take_in(&mut self, arrival: Arrival) -> Option<u32> {
+        let slot = self.streams.insert(self.poll.registry(), self.now, arrival);
+        slot.inspect_err(|error| tracing::debug!(%error, "cannot serve a connection")).ok()
     }
 
     fn take_over(&mut self, handover: Handover, arena: &mut Arena) {
@@ -365,7 +375,10 @@ impl<M: PacketMachine> Worker<M> {
         self.counters.taken_over += 1;
         let socket = mio::net::TcpStream::from_std(tcp);
         let arrival = Arrival { socket, tls, ends: Ends { local, remote }, seat, stage: Stage::FirstMessage };
-        self.take_in(arrival, arena);
+        if let Some(slot) = self.take_in(arrival) {
+            // What TLS has read before the socket came here raises no event.
+            self.receive_stream(slot, arena, true);
+        }
     }
 
     fn receive_stream(&mut self, slot: u32, arena: &mut Arena, closed: bool) {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::schema::section;
-use super::value::{Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Transports};
+use super::value::{
+    Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses, Transports,
+};
 
 section! {
     /// Whom this node serves.
@@ -181,6 +183,64 @@ section! {
         join: JoinCalls = JoinCalls::Never,
         /// Users whose calls are joined in any case, made or received.
         join_users: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// STUN and TURN: tells clients behind NATs how they are seen from outside, and relays for those that find no direct
+    /// path (RFC 8489, RFC 8656). Users of this node may relay with name and password; others need a credential from
+    /// `farspeak turn credentials` or from a service that has the secret. Nobody reaches private networks through it, or
+    /// this machine.
+    "turn" TurnSection {
+        /// Whether it runs.
+        enabled: bool = true,
+        /// UDP listeners. A bare port means that port on every address; [] switches a listener off. Unless you set them,
+        /// a port that is taken is done without.
+        udp: Everywhere = Everywhere::port(3478),
+        /// TCP listeners.
+        tcp: Everywhere = Everywhere::port(3478),
+        /// TLS listeners, with the node's certificate.
+        tls: Everywhere = Everywhere::port(5349),
+        /// Serve STUN and TURN on the HTTPS port too: over TLS beside HTTPS, and over UDP. Many networks let nothing
+        /// else out.
+        share_https: bool = true,
+        /// Addresses of this machine that relayed addresses are on, at most one of each family; behind a one-to-one NAT
+        /// "10.0.0.5 as 203.0.113.5". [] takes those that lead outside.
+        relay: RelayAddresses = RelayAddresses::default(),
+        /// UDP ports of relayed addresses. A firewall has to let them in.
+        ports: Ports = Ports(49152..=65535),
+        /// Peers that may be reached although their address is private or otherwise special, such as ["10.1.0.0/16"]. An
+        /// address of this machine has to be named itself.
+        allow_peers: Prefixes = Prefixes::default(),
+        /// Peers that may not be reached.
+        deny_peers: Prefixes = Prefixes::default(),
+        /// IPv6 prefixes that a NAT64 of your network translates, besides 64:ff9b::/96.
+        nat64: Prefixes = Prefixes::default(),
+        /// Secret of time-limited credentials, shared with a service that hands them out (coturn's static-auth-secret).
+        /// Empty: the node makes its own at first start.
+        secret: Option<String> = None,
+        /// More accounts, each "name:password", for clients that know no other way. Their passwords stand in this file.
+        users: Vec<String> = Vec::new(),
+        /// How long a credential from `farspeak turn credentials` or `/turn` may be used for something new.
+        credential_lifetime: Duration = Duration::from_secs(3600),
+        /// Most relayed addresses of one user.
+        per_user: u32 = 64,
+        /// Most relayed addresses of clients from one source: an IPv4 address or an IPv6 /56.
+        per_source: u32 = 512,
+        /// Most relayed addresses of one shard.
+        max_allocations: usize = 100_000,
+        /// Most bytes a second through one relayed address, both directions together; 0 sets no bound.
+        bandwidth: u64 = 25_000_000,
+        /// Longest time that a relayed address lasts without a word from its client; at least ten minutes.
+        max_lifetime: Duration = Duration::from_secs(3600),
+        /// Let clients keep their relayed address when their own changes (RFC 8016).
+        mobility: bool = true,
+        /// Second address and port of this machine, for clients that find out what kind of NAT they are behind
+        /// (RFC 5780), such as "192.0.2.2:3479".
+        alternate: Option<SocketAddr> = None,
+        /// Load balancers in front of the TCP and TLS listeners: connections from there begin with a PROXY header
+        /// (version 2), and those alone.
+        proxies: Prefixes = Prefixes::default(),
     }
 }
 

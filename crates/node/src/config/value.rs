@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use farspeak_sansio::Transport;
+use farspeak_turn::{Prefix, RelayAddress};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -202,6 +204,75 @@ fn read_address(value: &DeValue<'_>, hosts: &[IpAddr]) -> Result<Vec<SocketAddr>
     address.map(|address| vec![address]).ok_or_else(|| Wrong::new(example, value))
 }
 
+/// Prefixes of addresses. A single address stands for itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Prefixes(pub Vec<Prefix>);
+
+impl Value for Prefixes {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let wrong = |value: &DeValue<'_>| {
+            Wrong::new("a list of prefixes such as [\"10.1.0.0/16\", \"2001:db8::/32\", \"192.0.2.7\"]", value)
+        };
+        let items = value.as_array().ok_or_else(|| wrong(value))?;
+        let prefix = |item: &Spanned<DeValue<'_>>| {
+            item.get_ref().as_str().and_then(|text| text.parse().ok()).ok_or_else(|| wrong(item.get_ref()))
+        };
+        items.iter().map(prefix).collect::<Result<_, _>>().map(Self)
+    }
+    fn write(&self) -> String {
+        list(self.0.iter().map(|prefix| quote(&prefix.to_string())))
+    }
+}
+
+/// Addresses to relay from, each with the address that is told, where that is another.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RelayAddresses(pub Vec<RelayAddress>);
+
+impl Value for RelayAddresses {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let wrong = |value: &DeValue<'_>| {
+            Wrong::new("a list of addresses such as [\"192.0.2.1\", \"10.0.0.5 as 203.0.113.5\"]", value)
+        };
+        let items = value.as_array().ok_or_else(|| wrong(value))?;
+        let address = |item: &Spanned<DeValue<'_>>| {
+            let text = item.get_ref().as_str().unwrap_or_default();
+            let (bind, advertised) = text.split_once(" as ").unwrap_or((text, text));
+            let ip = |text: &str| text.trim().parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified());
+            match (ip(bind), ip(advertised)) {
+                (Some(bind), Some(advertised)) if bind.is_ipv4() == advertised.is_ipv4() => {
+                    Ok(RelayAddress { bind, advertised })
+                }
+                _ => Err(wrong(item.get_ref())),
+            }
+        };
+        items.iter().map(address).collect::<Result<_, _>>().map(Self)
+    }
+    fn write(&self) -> String {
+        list(self.0.iter().map(|relay| match relay.bind == relay.advertised {
+            true => quote(&relay.bind.to_string()),
+            false => quote(&format!("{} as {}", relay.bind, relay.advertised)),
+        }))
+    }
+}
+
+/// A range of ports, written `"49152-65535"`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ports(pub RangeInclusive<u16>);
+
+impl Value for Ports {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let wrong = || Wrong::new("a range of ports such as \"49152-65535\"", value);
+        let (first, last) = value.as_str().and_then(|text| text.split_once('-')).ok_or_else(wrong)?;
+        match (first.trim().parse::<u16>(), last.trim().parse::<u16>()) {
+            (Ok(first), Ok(last)) if first >= 1024 && first < last => Ok(Self(first..=last)),
+            _ => Err(wrong()),
+        }
+    }
+    fn write(&self) -> String {
+        quote(&format!("{}-{}", self.0.start(), self.0.end()))
+    }
+}
+
 /// Kinds of listeners. `false` stands for none, `true` for all.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Transports(pub Vec<Transport>);
@@ -255,7 +326,8 @@ impl Value for Duration {
 
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads a duration as it stands in the configuration: `30s`, `12h`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let split = text.find(|character: char| !character.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
     let millis = UNITS.iter().find(|(name, _)| *name == unit.trim())?.1;
@@ -363,6 +435,25 @@ mod tests {
         for text in ["", "30", "s", "1w", "-1s", "1.5s", "99999999999999999999s"] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn relay_addresses_ports_and_prefixes_round_trip() {
+        fn there_and_back<T: Value>(text: &str) -> Option<String> {
+            let table = toml::de::DeTable::parse(text).unwrap();
+            T::read(table.get_ref().values().next().unwrap().get_ref()).ok().map(|value| value.write())
+        }
+        let relays = "[\"192.0.2.1\", \"10.0.0.5 as 203.0.113.5\"]";
+        assert_eq!(there_and_back::<RelayAddresses>(&format!("x = {relays}")).as_deref(), Some(relays));
+        for bad in ["[\"10.0.0.5 as ::1\"]", "[\"0.0.0.0\"]", "\"192.0.2.1\"", "[3]"] {
+            assert_eq!(there_and_back::<RelayAddresses>(&format!("x = {bad}")), None, "{bad}");
+        }
+        assert_eq!(there_and_back::<Ports>("x = \"50000 - 50999\"").as_deref(), Some("\"50000-50999\""));
+        for bad in ["\"50999-50000\"", "\"1-80\"", "\"50000\"", "50000"] {
+            assert_eq!(there_and_back::<Ports>(&format!("x = {bad}")), None, "{bad}");
+        }
+        assert_eq!(there_and_back::<Prefixes>("x = [\"10.0.0.0/8\"]").as_deref(), Some("[\"10.0.0.0/8\"]"));
+        assert_eq!(there_and_back::<Prefixes>("x = [\"10.0.0.1/8\"]"), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) struct Refusal {
     status: StatusCode,
     reason: Option<Cow<'static, str>>,
     headers: Vec<(HeaderName, String)>,
+    body: Option<(&'static str, String)>,
     silent: bool,
     kept: bool,
 }
@@ -29,14 +30,14 @@ pub(crate) struct Refusal {
 impl From<Answer> for Refusal {
     fn from(answer: Answer) -> Self {
         let headers = answer.headers.into_iter().map(|(name, value)| (HeaderName::parse(name), value)).collect();
-        Self { status: answer.status, reason: answer.reason.map(Cow::Borrowed), headers, silent: false, kept: false }
+        Self { reason: answer.reason.map(Cow::Borrowed), headers, ..Self::new(answer.status) }
     }
 }
 
 impl Refusal {
     /// With the status' own reason phrase and no further header field.
     pub(crate) fn new(status: StatusCode) -> Self {
-        Self { status, reason: None, headers: Vec::new(), silent: false, kept: false }
+        Self { status, reason: None, headers: Vec::new(), body: None, silent: false, kept: false }
     }
 
     /// A table of ours is full.
@@ -84,6 +85,12 @@ impl Refusal {
         self.headers.push((name, value));
         self
     }
+
+    /// With a body of this type.
+    pub(crate) fn body(mut self, content_type: &'static str, body: String) -> Self {
+        self.body = Some((content_type, body));
+        self
+    }
 }
 
 /// The methods that the node itself answers.
@@ -102,7 +109,8 @@ impl Core {
             Counters::count(&self.shared.counters.refused);
         }
         let headers = refusal.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        self.answer(now, tx, request, refusal.status, refusal.reason.as_deref(), headers);
+        let body = refusal.body.as_ref().map(|(content_type, body)| (*content_type, body.as_bytes()));
+        self.answer_in_full(now, tx, request, (refusal.status, refusal.reason.as_deref()), headers, body);
     }
 
     /// Answers the request with a response of our own.
@@ -115,6 +123,18 @@ impl Core {
         reason: Option<&str>,
         headers: impl IntoIterator<Item = (HeaderName, &'h str)>,
     ) {
+        self.answer_in_full(now, tx, request, (status, reason), headers, None);
+    }
+
+    fn answer_in_full<'h>(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        request: &Message,
+        (status, reason): (StatusCode, Option<&str>),
+        headers: impl IntoIterator<Item = (HeaderName, &'h str)>,
+        body: Option<(&str, &[u8])>,
+    ) {
         let mut builder = ResponseBuilder::new(request, status);
         if let Some(reason) = reason {
             builder = builder.reason(reason);
@@ -125,6 +145,9 @@ impl Core {
         }
         for (name, value) in headers {
             builder = builder.header(name, value);
+        }
+        if let Some((content_type, body)) = body {
+            builder = builder.body(content_type, body);
         }
         self.scratch.bytes.clear();
         builder.write(&mut self.scratch.bytes);

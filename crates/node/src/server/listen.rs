@@ -1,6 +1,6 @@
 //! Which sockets a configuration asks for, and what to do where the system does not give them.
 
-use farspeak_net::{BindError, BindErrorKind, CertificateStore, Listener, server_config};
+use farspeak_net::{BindError, BindErrorKind, CertificateStore, Listener, server_config_for};
 use farspeak_sansio::Transport;
 
 use super::ServeError;
@@ -19,7 +19,7 @@ struct Wanted {
 }
 
 /// The sockets to open, changed step by step as the system refuses some of them.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Plan(Vec<Wanted>);
 
 impl Plan {
@@ -38,15 +38,21 @@ impl Plan {
         Self(each.collect())
     }
 
+    /// `with_turn`: whether connections to the HTTPS port may be for TURN (RFC 7443).
     pub(super) fn listeners(
         &self,
         certificates: &std::sync::Arc<CertificateStore>,
+        with_turn: bool,
     ) -> Result<Vec<Listener>, ServeError> {
         let listener = |wanted: &Wanted| {
             if !wanted.transport.is_secure() {
                 return Ok(Listener::plain(wanted.transport, wanted.address));
             }
-            let tls = server_config(std::sync::Arc::clone(certificates), wanted.transport)
+            let mut protocols = if wanted.transport == Transport::Wss { vec!["http/1.1"] } else { Vec::new() };
+            if with_turn && wanted.transport == Transport::Wss {
+                protocols.extend(crate::turn::ALPN);
+            }
+            let tls = server_config_for(std::sync::Arc::clone(certificates), &protocols)
                 .map_err(|error| ServeError::Other(format!("TLS cannot be set up: {error}")))?;
             Ok(Listener::secure(wanted.transport, wanted.address, tls))
         };

@@ -4,11 +4,13 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use farspeak_net::Listening;
 use serde_json::{Value, json};
 
-use super::certificates;
 use super::run::State;
+use super::{certificates, turn};
 use crate::shard::{Shard, ShardCounts};
+use crate::turn::TurnService;
 
 /// What every shard holds, asked of each; a shard that does not answer in time is missing.
 async fn shard_counts(state: &State) -> Vec<Option<ShardCounts>> {
@@ -40,12 +42,6 @@ pub(super) async fn status(state: &State) -> Value {
     let sum = |of: Held| counts.iter().flatten().map(of).sum::<usize>();
     let counters = &server.shared.counters;
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let listening: Vec<Value> = server
-        .net
-        .listening()
-        .iter()
-        .map(|listener| json!({"transport": listener.transport.as_str(), "address": listener.address.to_string()}))
-        .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -53,7 +49,8 @@ pub(super) async fn status(state: &State) -> Value {
         "domain": server.loaded.config.domain.name,
         "data": server.data.path(),
         "config": server.loaded.file,
-        "listening": listening,
+        "listening": listeners(server.net.listening()),
+        "turn": listeners(server.turn.as_ref().map(TurnService::listening).unwrap_or_default()),
         "admin": server.summary.admin,
         "certificate": {
             "fingerprint": server.certificates.current().first().map(farspeak_net::Identity::fingerprint),
@@ -75,6 +72,12 @@ pub(super) async fn status(state: &State) -> Value {
     })
 }
 
+/// Where something listens, for JSON.
+pub(super) fn listeners(listening: &[Listening]) -> Vec<Value> {
+    let each = listening.iter();
+    each.map(|it| json!({"transport": it.transport.as_str(), "address": it.address.to_string()})).collect()
+}
+
 fn ends_unix(state: &State) -> Option<u64> {
     let end = certificates::earliest_end(&state.borrow().certificates.current())?;
     end.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
@@ -93,6 +96,7 @@ type Held = fn(&ShardCounts) -> usize;
 /// The Prometheus text format, version 0.0.4.
 pub(super) async fn prometheus(state: &State) -> String {
     let counts = shard_counts(state).await;
+    let turn = turn::expose(state).await;
     let mut out = Exposition::default();
     let server = state.borrow();
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
@@ -175,18 +179,22 @@ pub(super) async fn prometheus(state: &State) -> String {
             out.sample(&full, &format!("shard=\"{shard}\""), list[index].2);
         }
     }
-    out.0
+    out.0 + &turn
 }
 
 #[derive(Default)]
-struct Exposition(String);
+pub(super) struct Exposition(String);
 
 impl Exposition {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n"); // writing to a String cannot fail
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = if labels.is_empty() {
             writeln!(self.0, "{name} {value}")
         } else {
@@ -194,7 +202,7 @@ impl Exposition {
         };
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }

@@ -27,6 +27,11 @@ impl Server {
         if certificates::ends_soon(&loaded.config, &identities) {
             tracing::warn!("the certificate ends within two weeks");
         }
+        if let Some(turn) = &self.turn {
+            let mut in_force = loaded.config.clone();
+            keep_fixed(&self.loaded.config, &mut in_force);
+            turn.reload(&in_force).map_err(wrong)?;
+        }
         // From here on nothing can fail.
         let fixed = needs_restart(&self.loaded.config, &loaded.config);
         let changed = changed(&self.loaded.config, &loaded.config);
@@ -59,13 +64,14 @@ impl Server {
 }
 
 /// Keys of which what runs depends; the others count at once.
-const FIXED: [(&str, &[&str]); 10] = [
+const FIXED: [(&str, &[&str]); 11] = [
     ("domain", &["name"]),
     ("listen", &[]),
     ("legacy", &[]),
     ("throttle", &[]),
     ("auth", &["nonce_lifetime"]),
     ("limits", &[]), // connections that are open keep the framing that they began with
+    ("turn", &["enabled", "udp", "tcp", "tls", "share_https", "ports", "secret", "alternate", "proxies"]),
     ("node", &["shards"]),
     ("admin", &[]),
     ("store", &[]),
@@ -100,6 +106,14 @@ fn keep_fixed(old: &Config, new: &mut Config) {
     new.throttle.clone_from(&old.throttle);
     new.auth.nonce_lifetime = old.auth.nonce_lifetime;
     new.limits.clone_from(&old.limits);
+    let (turn, old_turn) = (&mut new.turn, &old.turn);
+    (turn.enabled, turn.share_https, turn.alternate) = (old_turn.enabled, old_turn.share_https, old_turn.alternate);
+    turn.udp.clone_from(&old_turn.udp);
+    turn.tcp.clone_from(&old_turn.tcp);
+    turn.tls.clone_from(&old_turn.tls);
+    turn.ports.clone_from(&old_turn.ports);
+    turn.secret.clone_from(&old_turn.secret);
+    turn.proxies.clone_from(&old_turn.proxies);
     new.node.shards = old.node.shards;
     new.admin.clone_from(&old.admin);
     new.store.clone_from(&old.store);
@@ -161,6 +175,9 @@ mod tests {
                     && !line.starts_with("aliases")
                     && !line.starts_with("tcp")
                     && !line.starts_with("ws =")
+                    && !["relay =", "allow_peers", "deny_peers", "nat64", "proxies", "alternate"]
+                        .iter()
+                        .any(|key| line.starts_with(key))
             })
             .collect();
         let mut new = config(&other);

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{SWEEP, ServeError, Server, Summary, admin, metrics};
+use super::{SWEEP, ServeError, Server, Summary, admin, metrics, turn};
 use crate::control::{
     Answer, Effect, Failure, FailureKind, MAX_REQUEST, Request, answer_line, perform_on_store, unix_ms,
 };
@@ -101,6 +101,9 @@ async fn perform(request: &Request, state: &State) -> Answer {
     match request {
         Request::Status => Ok(metrics::status(state).await),
         Request::Reload => state.borrow_mut().reload(),
+        Request::TurnStatus | Request::TurnSessions | Request::TurnKick { .. } | Request::TurnCredentials { .. } => {
+            turn::perform(request, state).await
+        }
         users => state.borrow().change_users(users),
     }
 }

@@ -102,6 +102,13 @@ impl Ha1 {
         self.hash.as_str().to_owned()
     }
 
+    /// The hash itself: 16 or 32 bytes. In its realm it is as good as the password, and STUN's long-term key (RFC 8489
+    /// §18.5.1).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default() as u8; // always a digit
+        self.hash.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    }
+
     /// Which algorithm made it.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm

@@ -1,0 +1,113 @@
+//! The TURN server as the packet loop wants it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use farspeak_net::relay::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
+use farspeak_sansio::{Flow, Instant};
+use farspeak_stun::framing;
+use farspeak_turn::{self as turn, RelayRefused, Server};
+
+/// One shard of the TURN server.
+#[derive(Debug)]
+pub struct TurnMachine {
+    /// The server.
+    pub server: Server,
+}
+
+// What the server writes around a packet is what the loop leaves room for.
+const _: () = assert!(turn::HEADROOM <= HEADROOM && turn::TAILROOM <= TAILROOM);
+
+impl PacketMachine for TurnMachine {
+    fn handle_client(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict {
+        verdict(self.server.handle_client(now, client, inner(packet)))
+    }
+
+    fn handle_peer(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, packet: Packet<'_>) -> Verdict {
+        verdict(self.server.handle_peer(now, to_turn(relay), peer, inner(packet)))
+    }
+
+    fn handle_relayed(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, packet: Packet<'_>) -> Verdict {
+        verdict(self.server.handle_relayed(now, to, from, inner(packet)))
+    }
+
+    fn handle_icmp(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, icmp_type: u8, icmp_code: u8, data: u32) {
+        self.server.handle_icmp(now, to_turn(relay), peer, icmp_type, icmp_code, data);
+    }
+
+    fn relay_opened(&mut self, now: Instant, relay: RelayId, result: Result<(), io::ErrorKind>) {
+        let result = result.map_err(|kind| match kind {
+            io::ErrorKind::AddrInUse => RelayRefused::InUse,
+            _ => RelayRefused::Unavailable,
+        });
+        self.server.relay_opened(now, to_turn(relay), result);
+    }
+
+    fn handle_client_gone(&mut self, now: Instant, client: Flow) {
+        self.server.handle_client_gone(now, client);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.server.handle_timeout(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.server.poll_timeout()
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        loop {
+            return Some(match self.server.poll_action()? {
+                turn::Action::Transmit(transmit) => Action::Transmit(transmit),
+                turn::Action::Open { relay, address, .. } => Action::Open { relay: from_turn(relay), address },
+                turn::Action::Close { relay } => Action::Close { relay: from_turn(relay) },
+                turn::Action::CloseClient(client) => Action::CloseClient(client),
+                // TCP relaying (RFC 6062) is off: the server is never configured to ask for it.
+                turn::Action::Listen { .. }
+                | turn::Action::Connect { .. }
+                | turn::Action::Splice { .. }
+                | turn::Action::CloseConnection(_) => continue,
+            });
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.server.close(now);
+    }
+
+    fn measure(bytes: &[u8]) -> Frame {
+        match framing::measure(bytes, LONGEST) {
+            framing::Frame::Stun(length) => Frame::Whole { length, total: length },
+            framing::Frame::ChannelData { length, total } => Frame::Whole { length, total },
+            framing::Frame::NeedMore(_) => Frame::NeedMore,
+            framing::Frame::Lost => Frame::Lost,
+        }
+    }
+}
+
+fn inner(packet: Packet<'_>) -> turn::Packet<'_> {
+    turn::Packet { buffer: packet.buffer, data: packet.data }
+}
+
+fn verdict(verdict: turn::Verdict) -> Verdict {
+    match verdict {
+        turn::Verdict::Nothing => Verdict::Nothing,
+        turn::Verdict::ToPeer { relay, peer, data, dont_fragment } => {
+            Verdict::ToPeer { relay: from_turn(relay), peer, data, dont_fragment }
+        }
+        turn::Verdict::ToClient { client, data } => Verdict::ToClient { client, data },
+        turn::Verdict::ToShard { shard, to, from, data } => Verdict::ToShard { shard, to, from, data },
+        turn::Verdict::ToHome { shard } => Verdict::ToHome { shard },
+    }
+}
+
+const fn to_turn(relay: RelayId) -> turn::RelayId {
+    turn::RelayId::new(relay.slot, relay.generation)
+}
+
+const fn from_turn(relay: turn::RelayId) -> RelayId {
+    RelayId { slot: relay.slot() as u32, generation: relay.generation() }
+}
+
+/// What ChannelData can say.
+const LONGEST: usize = 4 + 65_535;
