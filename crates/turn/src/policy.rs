@@ -3,7 +3,7 @@
 //! A relay stands inside somebody's network and sends what strangers tell it to whom they tell it. So an address is
 //! first made [canonical], every address that hides in it is dug out (NAT64, 6to4, Teredo), and each of them is judged:
 //! by the operator's prefixes, by the host's own addresses, and by the registries of special-purpose addresses
-//! ([`registry`]). The most specific prefix decides; between two of one length the operator's, and of those, `deny`.
+//! (`registry.rs`). The most specific prefix decides; between two of one length the operator's, and of those, `deny`.
 
 mod registry;
 

@@ -136,3 +136,28 @@ fn prefixes_are_read_as_they_are_written() {
         assert_eq!(text.parse::<Prefix>(), Err(NotPrefix), "{text}");
     }
 }
+
+#[test]
+fn whatever_is_refused_is_refused_in_every_dress() {
+    let mut rng = farspeak_sansio::SplitMix64::new(7);
+    let policy = PeerPolicy { nat64: prefixes(&["2606:1::/96"]), ..PeerPolicy::default() };
+    let mut refused = 0;
+    for _ in 0..100_000 {
+        let ip = Ipv4Addr::from_bits(farspeak_sansio::Rng::next_u64(&mut rng) as u32);
+        let special = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified();
+        let special = special || ip.is_broadcast() || ip.is_documentation() || ip.is_multicast();
+        let plain = policy.judge_ip(ip.into());
+        assert!(!special || plain.is_err(), "{ip}");
+        refused += usize::from(plain.is_err());
+        let bits = u128::from(ip.to_bits());
+        let dresses = [bits, 0xffff << 32 | bits, 0x64_ff9b << 96 | bits, 0x2606_0001 << 96 | bits];
+        for dress in dresses.map(Ipv6Addr::from_bits) {
+            assert_eq!(policy.judge_ip(dress.into()).is_err(), plain.is_err(), "{dress}");
+        }
+        for dress in [0x2002 << 112 | bits << 80, 0x2001 << 112 | !bits & 0xffff_ffff, 0x64_ff9b_0001 << 80 | bits] {
+            assert!(policy.judge_ip(Ipv6Addr::from_bits(dress).into()).is_err());
+        }
+    }
+    // 0/8, 10/8, 127/8, 224/3 and a little: an eighth of the space, and three 256ths.
+    assert!((13_000..15_000).contains(&refused), "{refused}");
+}
