@@ -86,3 +86,44 @@ fn the_better_way_to_a_relay_is_the_only_one_taken_and_an_unused_relay_is_given_
     assert!(!world.selected(0).unwrap().2);
     world.talk();
 }
+
+#[test]
+fn two_components_get_a_relay_each() {
+    for transports in [&[Transport::Udp][..], &[Transport::Tls]] {
+        let private = |config: &mut AgentConfig| {
+            through(transports)(config);
+            (config.privacy, config.components) = (Privacy::RelayOnly, 2);
+        };
+        let left = End::new(&["10.0.0.2"]).controlling().config(private);
+        let right = End::new(&["10.0.0.3"]).config(private);
+        let (mut world, turn) = world(4, left, right);
+        world.start();
+        world.connect();
+        world.talk();
+        assert_eq!(allocations(&world, turn), 4);
+    }
+}
+
+#[test]
+fn a_relay_that_dies_takes_consent_with_it_and_a_restart_finds_another_way() {
+    let left = End::new(&["10.0.0.2"]).controlling().config(through(&[Transport::Tcp]));
+    let right = End::new(&["192.0.2.2"]).config(|config| config.privacy = Privacy::All);
+    let mut host = None;
+    let mut world = World::behind(5, left, right, |net, [left, _]| {
+        host = Some(relay::host(net, "turn", [TURN], |_| ()));
+        put_behind(net, left, "firewall", Nat::home_router().without_udp(None), "203.0.113.1");
+    });
+    let turn = host.unwrap();
+    world.start();
+    world.connect();
+    world.talk();
+    world.net.restart(turn, Relay::new(&[TURN], 9, |_| ()));
+    world.run(Duration::from_secs(40));
+    assert_eq!(world.state(1), farspeak_ice::State::Failed);
+    for end in 0..2 {
+        world.agent(end, farspeak_ice::Agent::restart);
+    }
+    world.exchange_credentials();
+    world.connect();
+    world.talk();
+}

@@ -394,7 +394,12 @@ impl Network {
         }
         let fits = |end: &Option<End>| {
             let fits = |end: &End| end.host == host && end.alive && end.flow.transport == flow.transport;
-            end.as_ref().is_some_and(|end| fits(end) && end.flow.remote == flow.remote)
+            // As with the real driver, flows whose local ports differ are two connections to one server.
+            let port = |asked: Flow| asked.local.port();
+            let other = |end: &End| {
+                end.asked_as.is_some_and(|asked| port(asked) != port(flow) && port(asked) != 0 && port(flow) != 0)
+            };
+            end.as_ref().is_some_and(|end| fits(end) && end.flow.remote == flow.remote && !other(end))
         };
         // The youngest, if there are several.
         all.rev().find_map(|(key, connection)| connection.ends.iter().position(fits).map(|end| (*key, end)))

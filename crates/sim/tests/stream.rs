@@ -241,3 +241,17 @@ fn broken_framing_answers_and_ends_the_stream() {
     assert_eq!(texts(&net, alice), ["400\n"]);
     assert_eq!((net.machine(alice).failed.len(), net.streams()), (2, 0));
 }
+
+#[test]
+fn unbound_flows_from_two_ports_are_two_connections() {
+    let mut net = Network::new(5);
+    let client = net.host("client", ["192.0.2.1"], Probe::new());
+    let server = net.host("server", ["192.0.2.2"], Probe::new());
+    let to = net.bind(server, Transport::Tcp, 3478);
+    for port in [5000, 5001, 5000] {
+        let from = SocketAddr::new([192, 0, 2, 1].into(), port);
+        net.at(client, |probe, _| probe.send(Flow::unbound(Transport::Tcp, from, to), *b"hello"));
+        net.run_for(Duration::from_secs(1));
+    }
+    assert_eq!((net.machine(server).inbox.len(), net.streams()), (3, 2));
+}

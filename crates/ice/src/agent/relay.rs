@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use farspeak_sansio::{Flow, Instant, Machine, Receive, Transport};
+use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Transport};
 use farspeak_turn::Client;
 use farspeak_turn::client::{self, Families};
 
@@ -335,7 +335,8 @@ impl Agent {
 fn matches(client: &Client, flow: &Flow) -> bool {
     let own = client.flow();
     let same = own.transport == flow.transport && unscoped(own.remote) == unscoped(flow.remote);
-    same && (own.transport.is_reliable() || own.local == flow.local)
+    // A connection is known by its handle, or by the flow that it was asked for under.
+    same && (own.local == flow.local || own.transport.is_reliable() && flow.id != FlowId::UNBOUND)
 }
 
 const fn way(transport: Transport) -> u8 {
