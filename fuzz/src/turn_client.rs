@@ -17,8 +17,15 @@ pub fn fuzz(data: &[u8]) {
     let kind = input.small();
     let transport = [Transport::Udp, Transport::Tcp, Transport::Tls][kind % 3];
     let families = [Families::Any, Families::Both][kind / 3 % 2];
-    let config =
-        Config { families, mobility: kind & 0x40 == 0, peers: 8, channels: 4, queued: 2, ..Config::for_user("u", "p") };
+    let config = Config {
+        families,
+        mobility: kind & 0x40 == 0,
+        streams: kind & 0x80 != 0,
+        peers: 8,
+        channels: 4,
+        queued: 2,
+        ..Config::for_user("u", "p")
+    };
     let mut world = World::new(config, transport);
     while let Some(step) = input.byte() {
         world.step(step, &mut input);
@@ -34,6 +41,7 @@ struct World {
     /// The last requests that the client sent.
     requests: Vec<(Flow, Vec<u8>)>,
     permitted: Vec<IpAddr>,
+    connected: Vec<IpAddr>,
     allocated: bool,
     asked: usize,
     ended: usize,
@@ -60,12 +68,12 @@ impl World {
     fn new(config: Config, transport: Transport) -> Self {
         let flow = Flow::unbound(transport, address("10.0.0.7:4000"), address("192.0.2.1:3478"));
         let client = Client::new(config, flow, Box::new(SplitMix64::new(1)));
-        let (requests, permitted) = (Vec::new(), Vec::new());
-        Self { client, now: Instant::ZERO, flow, requests, permitted, allocated: false, asked: 0, ended: 0 }
+        let (requests, permitted, connected) = (Vec::new(), Vec::new(), Vec::new());
+        Self { client, now: Instant::ZERO, flow, requests, permitted, connected, allocated: false, asked: 0, ended: 0 }
     }
 
     fn step(&mut self, step: u8, input: &mut Input<'_>) {
-        match step % 24 {
+        match step % 28 {
             0 => {
                 self.asked += usize::from(!self.allocated && self.asked == self.ended && !self.client.is_releasing());
                 self.client.allocate(self.now);
@@ -114,8 +122,27 @@ impl World {
             }
             17 => self.answer(input, Class::Error, Some(437), false),
             18 => self.answer(input, Class::Success, None, false),
+            24 => {
+                let peer = peer(input.small());
+                self.connected.push(peer.ip());
+                self.client.connect(self.now, peer);
+            }
+            25 => {
+                let local = SocketAddr::new(self.flow.local.ip(), 6000 + input.small() as u16);
+                self.client.accept(self.now, input.small() as u32, Flow { local, ..self.flow });
+            }
+            26 => self.attempt(peer(input.small()), input.small() as u32),
             _ => self.answer(input, Class::Success, None, true),
         }
+    }
+
+    fn attempt(&mut self, peer: SocketAddr, connection: u32) {
+        let mut buffer = [0; 128];
+        let method = Method::CONNECTION_ATTEMPT;
+        let mut writer = Writer::new(&mut buffer, Class::Indication, method, TransactionId([8; 12]));
+        writer.push(Attribute::XorPeerAddress(peer)).push(Attribute::ConnectionId(connection));
+        let bytes = writer.finish().expect("it is short").to_vec();
+        self.deliver(self.client.flow(), &bytes);
     }
 
     fn pass(&mut self, duration: Duration) {
@@ -186,6 +213,9 @@ impl World {
             if wanted & 16 == 0 {
                 writer.push(Attribute::MobilityTicket(b"ticket"));
             }
+            if wanted & 32 == 0 {
+                writer.push(Attribute::ConnectionId(wanted as u32));
+            }
         }
         if sealed {
             writer.integrity_sha256(&key());
@@ -225,6 +255,9 @@ impl World {
                 Event::Allocated(allocation) => {
                     assert!(!allocation.relayed.is_empty() && allocation.relayed.len() <= 2);
                     self.allocated = true;
+                }
+                Event::Offered { peer, .. } => {
+                    assert!(self.permitted.contains(&peer.ip()) || self.connected.contains(&peer.ip()), "{peer}");
                 }
                 Event::Lost(_) | Event::Released => self.clear(),
                 Event::Failed(_) => (self.allocated, self.ended) = (false, self.asked),
