@@ -3,9 +3,11 @@
 //! The application asks ([`Client::request`]); the machine sends, repeats, answers challenges, checks seals, and
 //! reports one event per request.
 
+mod redirect;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use farspeak_sansio::{Flow, FlowId, Instant, Machine, Receive, Rng, Transmit};
@@ -27,11 +29,15 @@ pub struct ClientConfig {
     /// Whether FINGERPRINT ends each request, and responses without a right one are dropped. Default false: needed
     /// only where other protocols share the port (RFC 8489 §7).
     pub fingerprint: bool,
+    /// How often one request may be sent on to another server by a sealed 300 (Try Alternate), over UDP and TCP; what
+    /// comes after that is reported as it is, and so is any redirection over TLS, where it is for the user of the
+    /// connection to know the other server's name. Default 0: whether to follow is the usage's to say (RFC 8489 §10).
+    pub redirections: usize,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { schedule: Schedule::default(), outstanding: 10, challenges: 4, fingerprint: false }
+        Self { schedule: Schedule::default(), outstanding: 10, challenges: 4, fingerprint: false, redirections: 0 }
     }
 }
 
@@ -88,7 +94,7 @@ pub struct RequestId(u64);
 pub enum Event {
     /// The server has answered, with success or an error. [`Message::parse`] reads `bytes`; seals have been checked
     /// where the request had one. An ALTERNATE-SERVER in an answer without a seal is not to be followed (RFC 8489
-    /// §14.8).
+    /// §14.8); one with a seal already has been, as far as [`ClientConfig::redirections`] goes.
     Response {
         /// Which request.
         request: RequestId,
@@ -182,6 +188,8 @@ struct Pending {
     challenges: u32,
     /// Why it fails if nothing better comes.
     doubt: Option<Failure>,
+    /// Servers that sent it on.
+    redirected: Vec<SocketAddr>,
 }
 
 /// Round trips to one server, RFC 6298.
@@ -233,7 +241,7 @@ impl Client {
         let transaction = self.send(now, flow, &what).map_err(Busy::Unwritable)?;
         let request = RequestId(self.next);
         self.next += 1;
-        self.pending.push(Pending { request, what, transaction, challenges: 0, doubt: None });
+        self.pending.push(Pending { request, what, transaction, challenges: 0, doubt: None, redirected: Vec::new() });
         Ok(request)
     }
 
@@ -359,6 +367,9 @@ impl Client {
         let no_code = message.class() == Class::Error && !matches!(message.error_code(), Ok(Some(_)));
         if unknown || no_code {
             return self.fail(at, Failure::NotUnderstood);
+        }
+        if let Some(flow) = self.redirection(at, message) {
+            return self.redirect(now, at, flow);
         }
         let pending = self.pending.swap_remove(at);
         self.proven |= message.has_integrity() && self.is_challenged();

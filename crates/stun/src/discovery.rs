@@ -1,6 +1,10 @@
 //! What kind of NAT is in the way, RFC 5780 §4, as machines: [`Behaviour`] (mapping, filtering, hairpin) and
 //! [`Lifetime`] (how long a mapping lives).
 //!
+//! By UDP, which is what calls go by. Over TCP and TLS filtering cannot be tested at all, since a server may not open
+//! connections (§3.4, §4); mapping could be, by connecting from one port several times (§4.3), which nobody here needs:
+//! what matters there is whether a plain Binding request gets through, and that is [`Client`](crate::Client)'s.
+//!
 //! The result is a snapshot; NATs change under load (RFC 5780 §4). For calls ICE decides, not this.
 
 mod behaviour;

@@ -454,3 +454,98 @@ fn a_challenge_is_at_most_two_and_a_half_times_the_smallest_allocate_request() {
     let challenge = serve(&authority(), Instant::ZERO, &request);
     assert!((challenge.len() + 28) * 2 <= (request.len() + 28) * 5, "{} for {}", challenge.len(), request.len());
 }
+
+const SHARED: &str = "shared secret";
+
+fn following(redirections: usize) -> Client {
+    let authentication = Authentication::ShortTerm {
+        username: "alice".to_owned(),
+        key: Key::short_term(SHARED).unwrap(),
+        sha256: false,
+    };
+    let config = ClientConfig { redirections, ..ClientConfig::default() };
+    Client::new(config, authentication, Box::new(SplitMix64::new(1)))
+}
+
+/// A 300 to another server, sealed with the key if there is one.
+fn elsewhere(request: &[u8], server: &str, key: Option<&Key>) -> Vec<u8> {
+    respond(request, Class::Error, |writer| {
+        writer.push(Attribute::ErrorCode(ErrorCode::TRY_ALTERNATE));
+        writer.push(Attribute::AlternateServer(server.parse().unwrap()));
+        if let Some(key) = key {
+            writer.integrity(key);
+        }
+    })
+}
+
+#[test]
+fn follows_a_sealed_redirection_to_another_server() {
+    let key = Key::short_term(SHARED).unwrap();
+    for at_first in [udp(), tcp()] {
+        let mut client = following(2);
+        client.request(Instant::ZERO, at_first, Request::binding()).unwrap();
+        let first = sent(&mut client);
+        receive(&mut client, Instant::ZERO, at_first, &elsewhere(&first, "192.0.2.9:3479", Some(&key)));
+        let second = client.poll_transmit().expect("it is sent on");
+        assert_eq!(second.flow.remote, "192.0.2.9:3479".parse().unwrap());
+        assert_eq!((second.flow.transport, second.flow.local), (at_first.transport, at_first.local));
+        assert_ne!(second.bytes[8..20], first[8..20], "a transaction of its own");
+        let answer = respond(&second.bytes, Class::Success, |writer| {
+            writer.push(Attribute::XorMappedAddress(at_first.local)).integrity(&key);
+        });
+        receive(&mut client, Instant::ZERO, second.flow, &answer);
+        assert!(is_response(&mut client));
+        assert_eq!(client.outstanding(), 0);
+    }
+}
+
+#[test]
+fn refuses_to_be_sent_in_circles_or_too_far() {
+    let key = Key::short_term(SHARED).unwrap();
+    let mut client = following(2);
+    client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+    let mut request = sent(&mut client);
+    let mut flow = udp();
+    for server in ["192.0.2.9:3478", "192.0.2.10:3478"] {
+        receive(&mut client, Instant::ZERO, flow, &elsewhere(&request, server, Some(&key)));
+        let next = client.poll_transmit().expect("it is sent on");
+        (flow, request) = (next.flow, next.bytes.to_vec());
+    }
+    receive(&mut client, Instant::ZERO, flow, &elsewhere(&request, "192.0.2.11:3478", Some(&key)));
+    assert!(client.poll_transmit().is_none() && is_response(&mut client), "reported as it is");
+    for back in ["192.0.2.1:3478", "[2001:db8::1]:3478", "192.0.2.9:0", "0.0.0.0:3478"] {
+        let mut client = following(9);
+        client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+        let request = sent(&mut client);
+        receive(&mut client, Instant::ZERO, udp(), &elsewhere(&request, back, Some(&key)));
+        assert!(client.poll_transmit().is_none() && is_response(&mut client), "{back}");
+    }
+}
+
+#[test]
+fn refuses_to_follow_what_is_not_sealed_or_was_not_asked_for() {
+    // Without a seal of ours nobody's redirection counts (RFC 8489 §14.8).
+    let config = ClientConfig { redirections: 2, ..ClientConfig::default() };
+    let mut open = Client::new(config, Authentication::None, Box::new(SplitMix64::new(1)));
+    open.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+    let request = sent(&mut open);
+    receive(&mut open, Instant::ZERO, udp(), &elsewhere(&request, "192.0.2.9:3478", None));
+    assert!(open.poll_transmit().is_none() && is_response(&mut open));
+    // A forged one is passed over.
+    let mut client = following(2);
+    client.request(Instant::ZERO, udp(), Request::binding()).unwrap();
+    let request = sent(&mut client);
+    for key in [None, Some(&Key::short_term("another").unwrap())] {
+        receive(&mut client, Instant::ZERO, udp(), &elsewhere(&request, "192.0.2.9:3478", key));
+        assert!(client.poll_transmit().is_none() && client.poll_event().is_none());
+    }
+    // Not unless the usage says so, and not over TLS, where the name must be known first.
+    let key = Key::short_term(SHARED).unwrap();
+    let tls = flow(Transport::Tls, "192.0.2.7:4000", "192.0.2.1:443");
+    for (mut client, flow) in [(following(0), udp()), (following(2), tls)] {
+        client.request(Instant::ZERO, flow, Request::binding()).unwrap();
+        let request = sent(&mut client);
+        receive(&mut client, Instant::ZERO, flow, &elsewhere(&request, "192.0.2.9:3478", Some(&key)));
+        assert!(client.poll_transmit().is_none() && is_response(&mut client));
+    }
+}
