@@ -73,18 +73,30 @@ fn all_together_are_bounded() {
         Client::at(&format!("203.0.113.{n}:4000")).allocate(&mut world);
     }
     assert_eq!(Client::at("203.0.113.9:4000").allocate_with(&mut world, &|_| ()).code(), Some(508));
-    let mut world = with(Quotas { reservations: 2, ..Quotas::default() });
-    let pair = |world: &mut World, n: u32| {
-        Client::at(&format!("203.0.113.{n}:4000")).allocate_with(world, &|writer| {
+}
+
+#[test]
+fn reservations_are_bounded_and_nobody_has_more_than_an_eighth() {
+    let rest = RestAccounts::new(b"north");
+    let config = ServerConfig { quotas: Quotas { reservations: 16, ..Quotas::default() }, ..config() };
+    let mut world = World::with(config, Box::new(rest.clone()), Arc::default());
+    let pair = |world: &mut World, n: usize, user: &str| {
+        let mut client = Client::at(&format!("203.0.113.{n}:4000")).rest(&rest, 9999, user);
+        let answer = client.allocate_with(world, &|writer| {
             writer.push(Attribute::EvenPort(EvenPort { reserve_next: true }));
-        })
+        });
+        // What it reserved outlives its allocation.
+        client.refresh(world, 0);
+        answer.code()
     };
-    pair(&mut world, 0).ok();
-    pair(&mut world, 1).ok();
-    assert_eq!(pair(&mut world, 2).code(), Some(508));
-    assert_eq!(world.server.residue().relays, 4);
+    let greedy: Vec<_> = (0..4).map(|n| pair(&mut world, n, "greedy")).collect();
+    assert_eq!(greedy, [None, None, Some(486), Some(486)]);
+    let others: Vec<_> = (10..26).map(|n| pair(&mut world, n, &format!("user{n}"))).collect();
+    assert_eq!(others.iter().filter(|code| code.is_none()).count(), 14);
+    assert!(others[14..].iter().all(|code| *code == Some(508)));
+    assert_eq!((world.server.residue().relays, world.server.allocations()), (16, 0));
     world.pass(seconds(30));
-    pair(&mut world, 3).ok();
+    assert_eq!(pair(&mut world, 30, "greedy"), None);
 }
 
 #[test]

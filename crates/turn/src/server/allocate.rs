@@ -227,9 +227,7 @@ impl Server {
         let Some(user) = self.allocations.get(slot).map(|allocation| allocation.owner.user.clone()) else {
             return Err(ErrorCode::SERVER_ERROR);
         };
-        if self.reservations.len() >= self.config.quotas.reservations {
-            return Err(ErrorCode::INSUFFICIENT_CAPACITY);
-        }
+        self.reservations.check(&user, self.config.quotas.reservations)?;
         let token = super::reservation::token(self.config.shard, &mut *self.rng);
         let next = self.take_next(relay, Holder::Token(token)).ok_or(ErrorCode::INSUFFICIENT_CAPACITY)?;
         self.reserve(now, token, next, slot, user);

@@ -145,7 +145,7 @@ pub struct Quotas {
     pub bandwidth: Option<u64>,
     /// How much of [`Self::bandwidth`] may come at once. Default one second's.
     pub burst: Duration,
-    /// Ports of this shard reserved by EVEN-PORT and not used yet. Default 1024.
+    /// Ports of this shard reserved by EVEN-PORT and not used yet; at most an eighth of them for one user. Default 1024.
     pub reservations: usize,
     /// Flows of this shard's sockets whose allocation lives on another. Default 4096.
     pub handed_over: usize,

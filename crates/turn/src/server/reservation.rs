@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farspeak_sansio::{Instant, Rng};
+use farspeak_stun::ErrorCode;
 
 use super::Server;
 use super::allocation::Allocation;
@@ -48,6 +49,15 @@ impl Reservations {
     /// Whether a port is reserved by this token, by this user.
     pub(super) fn is_for(&self, token: [u8; 8], user: &Arc<str>) -> bool {
         self.0.get(&token).is_some_and(|reserved| reserved.user == *user)
+    }
+
+    /// Whether one more may be reserved by this user: nobody may have more than an eighth, so that the others find some.
+    pub(super) fn check(&self, user: &Arc<str>, most: usize) -> Result<(), ErrorCode<'static>> {
+        if self.0.len() >= most {
+            return Err(ErrorCode::INSUFFICIENT_CAPACITY);
+        }
+        let own = self.0.values().filter(|reserved| reserved.user == *user).count();
+        if own < (most / 8).max(1) { Ok(()) } else { Err(ErrorCode::ALLOCATION_QUOTA_REACHED) }
     }
 
     pub(super) fn take(&mut self, token: [u8; 8]) -> Option<u32> {
