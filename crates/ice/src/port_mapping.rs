@@ -90,7 +90,8 @@ pub struct Config {
     /// followed by the next at once.
     pub stagger: Duration,
     /// How long to wait for any way before [`Event::Unavailable`]. Default 30 s, in which PCP sends four times and
-    /// NAT-PMP seven times.
+    /// NAT-PMP seven times. Deviation: RFC 6887 §8.1.1 would have PCP's requests repeated for ever; here they begin anew
+    /// after [`Self::retry`].
     pub patience: Duration,
     /// For how long to ask; the router may give less. Default 2 h, as RFC 6886 §3.3 recommends.
     pub lifetime: Duration,
