@@ -13,11 +13,11 @@ USER, PASSWORD = "alice", "0123456789abcdef"
 
 
 class Server:
-    """A context manager; `FARSPEAK_RELAY` chooses."""
+    """A context manager; `FARSPEAK_RELAY=coturn` for the other server."""
 
     def __init__(self, namespace, folder):
         self.namespace, self.folder = namespace, folder
-        self.name = os.environ.get("FARSPEAK_RELAY", "coturn")
+        self.name = os.environ.get("FARSPEAK_RELAY", "farspeak")
         self.log = os.path.join(folder, "relay.log")
         self.ca = os.path.join(folder, "ca.pem")
 
@@ -57,7 +57,7 @@ class Server:
         """The laboratory's addresses are for documentation: the node relays to them because it is told to here."""
         binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
         listeners = {"udp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"], "tcp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"],
-                     "tls": [f"{SERVER}:443", f"[{SERVER_V6}]:443"], "relay": [SERVER, SERVER_V6], "share_https": False,
+                     "tls": [f"{SERVER}:443", f"[{SERVER_V6}]:443"], "relay": [SERVER, SERVER_V6], "share_https": False, "alternate": f"{SERVER_TOO}:3479",
                      "allow_peers": [f"{WIRE}.0/24", f"{WIRE_V6}:/64"], "users": [f"{USER}:{PASSWORD}"]}
         configuration = os.path.join(self.folder, "farspeak.toml")
         with open(configuration, "w") as out:
