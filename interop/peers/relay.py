@@ -8,6 +8,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import json
 import os
 import socket
 import ssl
@@ -43,6 +44,8 @@ class Relay:
         self.ca = os.path.join(self.folder, "ca.pem")
         self.pinning = processes.pinned(core)
         self.shards, self.addresses, self.peers, self.limits = shards, addresses, peers, limits
+        self.v4 = tuple(address for address in addresses if ":" not in address)
+        self.v6 = tuple(address for address in addresses if ":" in address)
         self.https = None                               # a port shared with HTTPS, if there is one
         self.process = None
 
@@ -118,13 +121,47 @@ class Coturn(Relay):
 
 
 class Farspeak(Relay):
-    """Our node with nothing but the relay (`serve --only turn`)."""
+    """Our node: nothing but the relay (`serve --only turn`), or with `whole` all of it, the port of HTTPS shared."""
 
     name = "farspeak"
 
+    def __init__(self, rest=False, whole=False, **options):
+        """It knows the static user and the shared secret at once, whatever `rest` says."""
+        super().__init__(**options)
+        self.whole = whole
+        self.data, self.configuration = os.path.join(self.folder, "data"), os.path.join(self.folder, "farspeak.toml")
+        self.binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
+
     def start(self):
-        binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
-        raise Failure(f"{binary} knows no relay yet")
+        os.makedirs(self.data, exist_ok=True)
+        with open(self.configuration, "w") as out:
+            for section, keys in self._sections().items():
+                out.write(f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items()))
+        only = [] if self.whole else ["--only", "turn"]
+        self.process = processes.start([self.binary, "serve", *only, *self._where()], self.log, **self.pinning)
+        processes.wait_for("its start", lambda: self.running() and self.answers(), 20)
+        with open(self.ca, "w") as out:
+            out.write(subprocess.run([self.binary, "ca", *self._where()], check=True, capture_output=True, text=True).stdout)
+
+    def _where(self):
+        return ["--data", self.data, "--config", self.configuration]
+
+    def _sections(self):
+        def everywhere(port):
+            return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address in self.addresses[:1] + self.v6]
+        turn = {"udp": everywhere(self.port), "tcp": everywhere(self.port), "tls": everywhere(self.tls) if self.tls else [],
+                "relay": ["127.0.0.1", *self.v6], "allow_peers": list(self.peers), "secret": self.secret,
+                "users": [f"{self.user}:{self.password}"], "share_https": self.whole}
+        if len(self.v4) > 1:
+            turn["alternate"] = f"{self.v4[1]}:{self.port + 1}"
+        if not self.limits:
+            turn |= {"per_user": 1_000_000, "per_source": 1_000_000, "bandwidth": 0}
+        sections = {"turn": turn, "node": {"shards": self.shards}, "log": {"level": "warn"},
+                    "admin": {"listen": f"127.0.0.1:{processes.free_port()}"}}
+        if self.whole:
+            self.https = self.https or processes.free_port()
+            sections["listen"] = {"https": f"127.0.0.1:{self.https}", "tls": f"127.0.0.1:{processes.free_port()}"}
+        return sections
 
 
 def port_of_no_relay():
