@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import socket
 import ssl
 import subprocess
@@ -40,7 +41,7 @@ class Relay:
         """`peers` is what may be relayed to beside the public internet; without `limits`, quotas are out of the way."""
         self.folder = processes.folder(self.name)
         self.log = os.path.join(self.folder, "relay.log")
-        self.port, self.tls = processes.free_port(), processes.free_port() if tls else None
+        self.port, self.tls = port_of_no_relay(), processes.free_port() if tls else None
         self.ca = os.path.join(self.folder, "ca.pem")
         self.pinning = processes.pinned(core)
         self.shards, self.addresses, self.peers, self.limits = shards, addresses, peers, limits
@@ -167,7 +168,7 @@ class Farspeak(Relay):
 def port_of_no_relay():
     """A free port, and the next one with it, below those that relays lend (49152 and up): on the relay's own address such a port
     is the relay's, whoever has bound it."""
-    for port in range(20_000 + os.getpid() % 5000 * 2, 49_000, 2):
+    for port in range(20_000 + 2 * random.randrange(5000), 49_000, 2):
         with contextlib.ExitStack() as stack:
             try:
                 for one, family, address in ((port, socket.AF_INET, ""), (port, socket.AF_INET6, "::"), (port + 1, socket.AF_INET, "")):
