@@ -145,6 +145,22 @@ fn accepts_permitted_peers_alone() {
 }
 
 #[test]
+fn a_connection_is_bound_with_a_credential_whose_time_is_over() {
+    let rest = farspeak_turn::RestAccounts::new(b"north");
+    let mut world = World::with(tcp_config(), Box::new(rest.clone()), Default::default());
+    let mut alice = Client::over(tcp("203.0.113.7:4000", 1)).rest(&rest, 100, "alice");
+    allocate_tcp(&mut world, &mut alice, &|_| ()).ok();
+    world.pass(seconds(200));
+    connect(&mut world, &mut alice, PEER);
+    let connection = connecting(&mut world);
+    connected(&mut world, connection, Ok(())).ok();
+    let mut data = Client::over(tcp("203.0.113.7:4001", 2)).rest(&rest, 100, "alice");
+    bind(&mut world, &mut data, connection.number()).unwrap().ok();
+    let mut late = Client::over(tcp("203.0.113.7:4002", 3)).rest(&rest, 100, "alice");
+    assert_eq!(bind(&mut world, &mut late, 77).unwrap().code(), Some(401));
+}
+
+#[test]
 fn everything_ends_with_the_control_connection() {
     let (mut world, mut alice, _) = world();
     for peer in [PEER, OTHER] {

@@ -124,9 +124,14 @@ impl Server {
             _ => None,
         };
         let unix = self.unix_now(now);
-        let moving = message.mobility_ticket().ok().flatten().and_then(|ticket| self.ticket_slot(ticket));
-        let lasting =
-            slot.or(moving).and_then(|slot| self.allocations.get(slot)).filter(|_| !self.config.strict_expiry);
+        // A client that moves, or binds a connection, names its allocation from another 5-tuple.
+        let named = || match message.method() {
+            Method::REFRESH => self.ticket_slot(message.mobility_ticket().ok()??),
+            Method::CONNECTION_BIND => self.tcp.slot(message.connection_id().ok()??),
+            _ => None,
+        };
+        let lasting = slot.or_else(named).and_then(|slot| self.allocations.get(slot));
+        let lasting = lasting.filter(|_| !self.config.strict_expiry);
         let realm = &self.config.realm;
         let mut owner: Option<(Owner, Option<u32>)> = None;
         let seal = self.authority.check(now, flow.remote, message, |account, algorithm| {

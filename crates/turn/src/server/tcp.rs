@@ -80,6 +80,11 @@ impl TcpRelays {
         self.connections.get(&id).is_some_and(|connection| !matches!(connection.state, State::Bound(_)))
     }
 
+    /// The allocation of a connection.
+    pub(super) fn slot(&self, number: u32) -> Option<u32> {
+        self.connections.get(&ConnectionId(number)).map(|connection| connection.slot)
+    }
+
     fn insert(&mut self, shard: u8, connection: Connection) -> ConnectionId {
         loop {
             self.next = self.next.wrapping_add(1) & 0xff_ffff;
