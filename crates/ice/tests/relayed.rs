@@ -127,3 +127,19 @@ fn a_relay_that_dies_takes_consent_with_it_and_a_restart_finds_another_way() {
     world.connect();
     world.talk();
 }
+
+#[test]
+fn what_was_asked_for_is_given_back_even_if_nobody_waits_for_the_answer() {
+    for transports in [&[Transport::Udp][..], &[Transport::Tls]] {
+        let left = End::new(&["10.0.0.2"]).controlling().config(through(transports));
+        let (mut world, turn) = world(6, left, End::new(&["10.0.0.3"]));
+        world.start();
+        // The server has granted it, and the answer is on the way.
+        while allocations(&world, turn) == 0 {
+            world.run(Duration::from_millis(1));
+        }
+        world.agent(0, |agent, now| agent.close(now));
+        world.run(Duration::from_secs(5));
+        assert_eq!(allocations(&world, turn), 0);
+    }
+}

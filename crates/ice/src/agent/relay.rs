@@ -98,11 +98,12 @@ impl Relays {
     fn release(&mut self, now: Instant, which: impl Fn(&Relay) -> bool) {
         for relay in self.relays.iter_mut().filter(|relay| which(relay)) {
             match relay.stage {
-                Stage::Allocated => {
+                // The server may have granted what it was asked for already.
+                Stage::Allocated | Stage::Asked => {
                     relay.client.release(now);
                     relay.stage = Stage::Releasing;
                 }
-                Stage::Waiting(_) | Stage::Asked => relay.stage = Stage::Gone,
+                Stage::Waiting(_) => relay.stage = Stage::Gone,
                 Stage::Releasing | Stage::Gone => {}
             }
         }
@@ -273,6 +274,9 @@ impl Agent {
                     let base = unscoped(relayed);
                     let found = Found { kind, socket, address: relayed, base, related, server: origin, expires: None };
                     self.found(now, found);
+                }
+                if self.state == State::Completed {
+                    self.release_soon(now);
                 }
                 if way == 0 {
                     let base = unscoped(socket.local);
