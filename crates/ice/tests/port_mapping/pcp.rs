@@ -1,6 +1,7 @@
 //! PCP, RFC 6887.
 
-use farspeak_ice::port_mapping::{Config, Event, Protocol, Reason, Refusal, Way};
+use farspeak_ice::port_mapping::{Config, Event, PortMapper, Protocol, Reason, Refusal, Way};
+use farspeak_sansio::{Instant, Machine, Receive, SplitMix64};
 
 use crate::ladder::{Ladder, addr, secs};
 use crate::router::Router;
@@ -126,4 +127,25 @@ fn a_private_external_address_is_told_from_a_public_one() {
         assert_eq!(ladder.mapped(secs(1)).is_public(), public, "{external:?}");
         ladder.close();
     }
+}
+
+/// For IPv6 nothing is translated: PCP opens the firewall, and nobody else knows how.
+#[test]
+fn a_firewall_for_ipv6_is_opened_by_pcp_alone() {
+    let (local, gateway) = (addr("[fd00::2]:40000"), addr("[fe80::1%3]:0"));
+    let mut mapper = PortMapper::new(Config::default(), local, gateway, Box::new(SplitMix64::new(1)));
+    mapper.map(Instant::ZERO, Protocol::Udp, 4000).unwrap();
+    let request = mapper.poll_transmit().unwrap();
+    assert_eq!(request.flow.remote, addr("[fe80::1%3]:5351"), "the link is kept");
+    assert_eq!(request.bytes[8..24], "fd00::2".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    for seconds in 1..3 {
+        mapper.handle_timeout(Instant::ZERO + secs(seconds));
+        assert!(mapper.poll_transmit().is_none(), "neither NAT-PMP nor UPnP is asked");
+    }
+    let mut answer = request.bytes.to_vec();
+    answer[1] |= 0x80;
+    answer[44..60].copy_from_slice(&"2600::2".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    mapper.handle_receive(Instant::ZERO + secs(3), Receive { flow: request.flow, bytes: &answer });
+    let Some(Event::Mapped(mapping)) = mapper.poll_event() else { panic!("nothing is mapped") };
+    assert_eq!((mapping.external, mapping.is_public()), (addr("[2600::2]:4000"), true));
 }
