@@ -77,7 +77,7 @@ fn config_default_is_valid_and_show_tells_origins() {
     scratch.configure("[domain]\nname = \"example.org\"\n");
     let shown = scratch.json(&["config", "show"]);
     assert_eq!(shown["domain"]["name"]["value"], "\"example.org\"");
-    assert!(shown["domain"]["name"]["origin"].as_str().unwrap().ends_with("farspeak.toml:12"), "{shown}");
+    assert!(shown["domain"]["name"]["origin"].as_str().unwrap().ends_with("farspeak.toml:18"), "{shown}");
     assert_eq!(shown["auth"]["sha256_only"]["origin"], "default");
 }
 

@@ -9,7 +9,7 @@ fn every_mistake_names_line_column_and_cure() {
     let table = [
         ("[listen]\ntsl = 5061\n", "f.toml:2:1: unknown key `tsl` in `[listen]`; did you mean `tls`?"),
         ("[lisen]\ntls = 5061\n", "f.toml:1:2: unknown section `lisen`; did you mean `listen`?"),
-        ("tls = 5061\n", "f.toml:1:1: unknown key `tls`; it belongs below `[listen]`"),
+        ("tls = 5061\n", "f.toml:1:1: unknown key `tls`; it belongs below `[listen]` or `[turn]`"),
         (
             "[proxy]\nmin_expires = \"60s\"",
             "f.toml:2:1: unknown key `min_expires` in `[proxy]`; it belongs below `[registrar]`",

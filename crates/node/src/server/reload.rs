@@ -155,6 +155,7 @@ mod tests {
         let other = text
             .replace("= true", "= maybe")
             .replace("= false", "= true")
+            .replace("= maybe", "= false")
             .replace("\"localhost\"", "\"example.org\"")
             .replace("\"\"", "\"x.example\"")
             .replace("= []", "= [\"127.0.0.1:7000\"]")
