@@ -140,13 +140,20 @@ impl TurnService {
         self.issuer.reload(config);
         let server = settings::server(config, &self.realm, self.nonce_key);
         let handle = self.handle();
+        // Whoever is told that the policy is in force may count on it: each shard is waited for.
+        let (sender, applied) = std::sync::mpsc::channel();
         for shard in 0..handle.count() {
-            let server = server.clone();
-            let told = handle.run(shard, move |machine, _, now| machine.server.reconfigure(now, server));
+            let (server, sender) = (server.clone(), sender.clone());
+            let told = handle.run(shard, move |machine, _, now| {
+                machine.server.reconfigure(now, server);
+                let _ = sender.send(()); // whoever waited may have given up
+            });
             if let Err(error) = told {
                 tracing::error!(shard, %error, "a packet loop goes on with the former [turn] settings");
             }
         }
+        drop(sender);
+        while applied.recv_timeout(PATIENCE).is_ok() {}
         Ok(())
     }
 
