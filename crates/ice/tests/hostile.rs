@@ -5,7 +5,9 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use farspeak_ice::{Agent, AgentConfig, Candidate, Credentials, Event, Interface, Limits, RemoteOptions, State};
+use farspeak_ice::{
+    Agent, AgentConfig, Candidate, Credentials, Event, Interface, Limits, Privacy, RemoteOptions, State,
+};
 use farspeak_sansio::{Flow, Instant, Machine, Receive, Rng, SplitMix64, Transport};
 use farspeak_stun::{Attribute, Class, ErrorCode, Key, Message, Method, TransactionId, Writer};
 use support::{End, World};
@@ -285,4 +287,14 @@ fn pairs_of_one_foundation_wait_for_the_first_but_not_for_ever() {
     assert_eq!(ports(&mut alone), [1, 2], "the first was not answered within the RTO");
     alone.pass(Duration::from_secs(1));
     assert!(ports(&mut alone).contains(&3));
+}
+
+#[test]
+fn refuses_checks_beside_the_relay_in_privacy_mode() {
+    let mut alone = Alone::with(AgentConfig { privacy: Privacy::RelayOnly, ..AgentConfig::default() });
+    alone.host(PEER);
+    let check = alone.good_check();
+    alone.receive(PEER, &check);
+    alone.pass(Duration::from_secs(60));
+    assert!(alone.sent().is_empty());
 }

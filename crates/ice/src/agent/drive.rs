@@ -7,7 +7,7 @@ use farspeak_stun::{Class, Message, Method};
 use super::{Agent, Data};
 use crate::candidate::{is_plausible, unscoped};
 use crate::session::{Path, SessionEvent};
-use crate::{Event, State};
+use crate::{Event, Privacy, State};
 
 impl Agent {
     /// Takes a packet. Returns the peer's data in it, if it holds any: without a copy, where
@@ -18,7 +18,9 @@ impl Agent {
             self.after(now);
             return data;
         }
-        if self.state == State::Closed || received.flow.transport != Transport::Udp {
+        // Who is to know the relay alone gets no answer from elsewhere, either.
+        let is_private = self.config.privacy == Privacy::RelayOnly;
+        if self.state == State::Closed || received.flow.transport != Transport::Udp || is_private {
             return None;
         }
         let socket = self.locals.sockets.iter().find(|socket| socket.local == received.flow.local)?;
