@@ -57,8 +57,10 @@ class Server:
         """The laboratory's addresses are for documentation: the node relays to them because it is told to here."""
         binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
         listeners = {"udp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"], "tcp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"],
-                     "tls": [f"{SERVER}:443", f"[{SERVER_V6}]:443"], "relay": [SERVER, SERVER_V6], "share_https": False, "alternate": f"{SERVER_TOO}:3479",
-                     "allow_peers": [f"{WIRE}.0/24", f"{WIRE_V6}:/64"], "users": [f"{USER}:{PASSWORD}"]}
+                     "tls": [f"{SERVER}:443", f"[{SERVER_V6}]:443"], "alternate": f"{SERVER_TOO}:3479",
+                     "relay": [SERVER, SERVER_V6], "share_https": False,
+                     "allow_peers": [f"{WIRE}.0/24", f"{WIRE_V6}:/64"], "users": [f"{USER}:{PASSWORD}"],
+                     "per_user": 1000}                  # all agents are one user
         configuration = os.path.join(self.folder, "farspeak.toml")
         with open(configuration, "w") as out:
             out.write(f'[certificate]\nchain = "{self.folder}/srv.pem"\nkey = "{self.folder}/srv.key"\n'
