@@ -262,12 +262,12 @@ impl Agent {
         }
         self.components = components;
         self.locals.begin_generation();
+        self.set_state(State::New);
         let locals: Vec<_> = self.locals.all().cloned().collect();
         for local in locals {
             self.introduce(now, local);
         }
         self.gather_again(now);
-        self.set_state(State::New);
         self.after(now);
     }
 
