@@ -276,12 +276,8 @@ impl PortMapper {
                 if let (Some(why), Reason::NoAnswer) = (why, self.reason) {
                     self.reason = Reason::Refused { by: self.asked[at].way, why };
                 }
+                // A way that has given something is there, whatever anybody says.
                 self.asked[at].absent = true;
-                if self.elected {
-                    let held: Vec<Key> = self.wants.iter().filter(|want| want.is_held()).map(|want| want.key).collect();
-                    held.into_iter().for_each(|key| self.lost(now, key));
-                    self.begin_round(now);
-                }
             }
         }
     }
@@ -353,9 +349,10 @@ impl PortMapper {
                 self.with_all(|ask, cx| ask.delete(now, *key, cx));
             }
         }
-        if !self.elected && self.wants.iter().all(|want| want.asked().is_none()) {
+        if self.wants.iter().all(|want| matches!(want.state, State::Resting(_))) {
+            // Whoever is asked next, all ways are open again.
             self.asked.clear();
-            self.next = None;
+            (self.elected, self.next) = (false, None);
         }
         for (key, _) in due.iter().filter(|(_, given_up)| !given_up) {
             let until = now + self.config.patience;

@@ -129,6 +129,21 @@ fn a_private_external_address_is_told_from_a_public_one() {
     }
 }
 
+#[test]
+fn a_router_that_refuses_by_its_way_is_asked_by_the_others_later() {
+    let mut ladder = Ladder::new(1, Config::default(), Router::new());
+    ladder.map(Protocol::Udp, 4000);
+    assert_eq!(ladder.mapped(secs(1)).by, Way::Pcp);
+    ladder.net.at(ladder.router, |router, _| router.refuses = Some(8));
+    ladder.map(Protocol::Udp, 4001);
+    let reason = ladder.unavailable(secs(1));
+    assert_eq!(reason, Reason::Refused { by: Way::Pcp, why: Refusal::NoResources });
+    ladder.unmap(Protocol::Udp, 4000);
+    ladder.net.at(ladder.router, |router, _| (router.refuses, router.pcp) = (None, false));
+    assert_eq!(ladder.mapped(secs(40)).by, Way::NatPmp, "as soon as the router's error has passed\n{}", ladder.net);
+    ladder.close();
+}
+
 /// For IPv6 nothing is translated: PCP opens the firewall, and nobody else knows how.
 #[test]
 fn a_firewall_for_ipv6_is_opened_by_pcp_alone() {
