@@ -37,6 +37,13 @@ class Server:
         listening = self.namespace.run("ss", "-Hlntu")
         return all(f"{SERVER}:{port}" in listening for port in (443, 3478))
 
+    def sessions(self):
+        """Who relays now; None where the server does not tell."""
+        if self.name != "farspeak":
+            return None
+        told = self.namespace.run(self.binary, "turn", "sessions", "--json", *self.place)
+        return [f"{session['client']} as {session['relayed']}" for session in json.loads(told)["sessions"]]
+
     def arguments(self, families=(4,)):
         """What an agent of these families must know of it."""
         words = ["--user", USER, "--password", PASSWORD, "--ca", self.ca]
@@ -55,7 +62,7 @@ class Server:
 
     def farspeak(self):
         """The laboratory's addresses are for documentation: the node relays to them because it is told to here."""
-        binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
+        self.binary = os.environ.get("FARSPEAK_BINARY") or built("farspeak", "-p farspeak-cli")
         listeners = {"udp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"], "tcp": [f"{SERVER}:3478", f"[{SERVER_V6}]:3478"],
                      "tls": [f"{SERVER}:443", f"[{SERVER_V6}]:443"], "alternate": f"{SERVER_TOO}:3479",
                      "relay": [SERVER, SERVER_V6], "share_https": False,
@@ -66,4 +73,5 @@ class Server:
             out.write(f'[certificate]\nchain = "{self.folder}/srv.pem"\nkey = "{self.folder}/srv.key"\n'
                       '[admin]\nlisten = "127.0.0.1:9464"\n[turn]\n'
                       + "".join(f"{key} = {json.dumps(value)}\n" for key, value in listeners.items()))
-        return [binary, "serve", "--only", "turn", "--data", os.path.join(self.folder, "data"), "--config", configuration]
+        self.place = ["--data", os.path.join(self.folder, "data"), "--config", configuration]
+        return [self.binary, "serve", "--only", "turn", *self.place]

@@ -73,12 +73,20 @@ class Agent:
         """The last selected pair of each component."""
         return {event["component"]: event for event in self.of("selected")}
 
-    def end(self):
+    def close(self):
+        """Nothing more is signalled: the agent takes its leave."""
         try:
             self.process.stdin.close()
         except OSError:
             pass
-        processes.stop(self.process, wait=3)
+
+    def end(self):
+        self.close()
+        try:
+            self.process.wait(3)                        # it gives back what it has at relays
+        except subprocess.TimeoutExpired:
+            pass
+        processes.stop(self.process)
 
 
 def connect(one, other, components=1, relay=(), spare=0, seconds=30, then=None):
@@ -110,8 +118,9 @@ def connect(one, other, components=1, relay=(), spare=0, seconds=30, then=None):
     except Failure as failure:
         return "not at all", f"{failure}; states {one.state()} and {other.state()}", ""
     finally:
-        one.end()
+        one.close()
         other.end()
+        one.end()
 
 
 def restart(one, other):

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use farspeak_ice::{Agent, Candidate, Credentials, Event, Interface, Mode, RemoteOptions, SendError, State};
 use farspeak_net::{Clock, Framed, Framer, Framing, Peer, PeerConfig, PeerHandle};
-use farspeak_sansio::{Instant, Rng};
+use farspeak_sansio::{Instant, Machine, Rng};
 use farspeak_stun::framing::{self, StreamFramer};
 use options::Options;
 use talk::Talk;
@@ -213,10 +213,24 @@ fn read_signalling(handle: &PeerHandle<Agent>, lite: bool) {
             return;
         }
     }
-    let _ = handle.run(|context, agent, now| {
-        agent.close(now);
-        context.stop();
-    });
+    end(handle);
+}
+
+/// Closes the agent, and lets it give back what it has at relays.
+fn end(handle: &PeerHandle<Agent>) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let _ = handle.run(|_, agent, now| agent.close(now)); // it may have ended
+    for _ in 0..FAREWELLS {
+        let tell = tell.clone();
+        let asked = handle.run(move |_, agent, _| {
+            let _ = tell.send(agent.poll_timeout().is_none()); // we wait for it below
+        });
+        if asked.is_err() || told.recv().unwrap_or(true) {
+            break;
+        }
+        std::thread::sleep(FAREWELL / FAREWELLS);
+    }
+    let _ = handle.stop();
 }
 
 fn complain(error: &dyn std::error::Error) {
@@ -288,3 +302,7 @@ impl Rng for SystemRandom {
         u64::from_le_bytes(bytes)
     }
 }
+
+/// How long relays may take to answer a farewell, and how often to look.
+const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELLS: u32 = 100;
