@@ -53,10 +53,11 @@ pub(super) struct RelaySocket {
 
 /// How many buffers a receiving system call is given.
 ///
-/// One more than there are datagrams tells that no more are there, and saves the call that would only say so.
+/// More than there are datagrams tells that no more are there, and saves the call that would only say so: of a voice call,
+/// one or two wait at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Appetite {
-    Two,
+    Four,
     Eight,
     All,
 }
@@ -65,9 +66,9 @@ impl Appetite {
     /// What to ask for after so many came.
     pub(super) const fn after(self, count: usize) -> Self {
         match (self, count) {
-            (Self::Two, 2..) => Self::Eight,
+            (Self::Four, 4..) => Self::Eight,
             (Self::Eight, 8..) => Self::All,
-            (Self::Eight | Self::All, 0..=1) => Self::Two,
+            (Self::Eight | Self::All, 0..=1) => Self::Four,
             (Self::All, 2..=4) => Self::Eight,
             (same, _) => same,
         }
@@ -76,7 +77,7 @@ impl Appetite {
     /// How many buffers that is.
     pub(super) const fn count(self) -> usize {
         match self {
-            Self::Two => 2,
+            Self::Four => 4,
             Self::Eight => 8,
             Self::All => BUFFERS,
         }
@@ -103,7 +104,7 @@ impl Sockets {
         self.listeners.push(Listener {
             socket,
             bound,
-            appetite: Appetite::Two,
+            appetite: Appetite::Four,
             postponed: false,
             trains: Trains::default(),
         });
@@ -152,7 +153,7 @@ impl Sockets {
         self.relays[slot] = Some(RelaySocket {
             socket,
             generation: relay.generation,
-            appetite: Appetite::Two,
+            appetite: Appetite::Four,
             postponed: false,
             trains: Trains::default(),
         });
@@ -232,7 +233,7 @@ impl Arena {
         appetite: Appetite,
     ) -> io::Result<usize> {
         match appetite {
-            Appetite::Two => self.receive_into::<{ Appetite::Two.count() }>(socket, kernel),
+            Appetite::Four => self.receive_into::<{ Appetite::Four.count() }>(socket, kernel),
             Appetite::Eight => self.receive_into::<{ Appetite::Eight.count() }>(socket, kernel),
             Appetite::All => self.receive_into::<{ Appetite::All.count() }>(socket, kernel),
         }
@@ -270,11 +271,11 @@ mod tests {
 
     #[test]
     fn appetite_follows_what_comes() {
-        let grown = Appetite::Two.after(2).after(8);
+        let grown = Appetite::Four.after(4).after(8);
         assert_eq!(grown, Appetite::All);
         assert_eq!(grown.after(20), Appetite::All);
         assert_eq!(grown.after(3), Appetite::Eight);
-        assert_eq!(grown.after(1), Appetite::Two);
-        assert_eq!(Appetite::Two.after(1), Appetite::Two);
+        assert_eq!(grown.after(1), Appetite::Four);
+        assert_eq!(Appetite::Four.after(1), Appetite::Four);
     }
 }
