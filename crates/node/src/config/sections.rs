@@ -235,6 +235,9 @@ section! {
         max_lifetime: Duration = Duration::from_secs(3600),
         /// Let clients keep their relayed address when their own changes (RFC 8016).
         mobility: bool = true,
+        /// Let clients bind channels 0x5000 to 0x7fff, which RFC 8656 has taken away: coturn's own tools before 4.16 choose
+        /// any.
+        old_channels: bool = false,
         /// Second address and port of this machine, for clients that find out what kind of NAT they are behind
         /// (RFC 5780), such as "192.0.2.2:3479".
         alternate: Option<SocketAddr> = None,

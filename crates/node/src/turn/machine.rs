@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use farspeak_net::relay::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
 use farspeak_sansio::{Flow, Instant};
+use farspeak_stun::channel_data::RFC5766_CHANNELS;
 use farspeak_stun::framing;
 use farspeak_turn::{self as turn, RelayRefused, Server};
 
@@ -76,7 +77,8 @@ impl PacketMachine for TurnMachine {
     }
 
     fn measure(bytes: &[u8]) -> Frame {
-        match framing::measure(bytes, LONGEST) {
+        // Wider than most servers bind: the server drops what is bound to nobody, and the stream stays in step.
+        match framing::measure_among(bytes, LONGEST, &RFC5766_CHANNELS) {
             framing::Frame::Stun(length) => Frame::Whole { length, total: length },
             framing::Frame::ChannelData { length, total } => Frame::Whole { length, total },
             framing::Frame::NeedMore(_) => Frame::NeedMore,
