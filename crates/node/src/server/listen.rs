@@ -48,9 +48,11 @@ impl Plan {
             if !wanted.transport.is_secure() {
                 return Ok(Listener::plain(wanted.transport, wanted.address));
             }
-            let mut protocols = if wanted.transport == Transport::Wss { vec!["http/1.1"] } else { Vec::new() };
-            if with_turn && wanted.transport == Transport::Wss {
-                protocols.extend(crate::turn::ALPN);
+            let mut protocols = Vec::new();
+            if wanted.transport == Transport::Wss {
+                // The preferred first: who names STUN speaks it, even if HTTP is named as well (coturn's tools do).
+                protocols.extend(with_turn.then_some(crate::turn::ALPN).into_iter().flatten());
+                protocols.push("http/1.1");
             }
             let tls = server_config_for(std::sync::Arc::clone(certificates), &protocols)
                 .map_err(|error| ServeError::Other(format!("TLS cannot be set up: {error}")))?;
