@@ -13,6 +13,7 @@
 //! ```
 
 mod acceptor;
+mod connections;
 mod counters;
 mod handover;
 mod inbox;

@@ -18,16 +18,14 @@ use mio::{Events, Poll, Token};
 
 use super::acceptor::Acceptor;
 use super::counters::RelayCounters;
-use super::handover::Handover;
 use super::inbox::{Errand, Inbox, Mail, Packets};
-use super::machine::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
+use super::machine::{Action, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
 use super::sockets::{self, Arena, Sender, Sockets};
-use super::stream::{Ending, Stage, Taken};
-use super::streams::{Arrival, Streams};
+use super::stream::Ending;
+use super::streams::Streams;
 use super::train::{Train, Way};
 use super::{os, token};
 use crate::Clock;
-use crate::accept::Ends;
 
 /// The loop of one shard.
 pub(super) struct Worker<M> {
@@ -50,7 +48,7 @@ pub(super) struct Worker<M> {
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, Debug)]
-enum Origin {
+pub(super) enum Origin {
     Client(Flow),
     Peer(RelayId, SocketAddr),
     Relayed { to: SocketAddr, from: SocketAddr },
@@ -145,7 +143,7 @@ impl<M: PacketMachine> Worker<M> {
     }
 
     /// Has a socket looked at in the next turn, whether there is an event or not.
-    fn postpone(&mut self, token: Token) {
+    pub(super) fn postpone(&mut self, token: Token) {
         if !self.is_postponed(token) {
             self.set_postponed(token, true);
             self.postponed.push_back(token);
@@ -269,7 +267,7 @@ impl<M: PacketMachine> Worker<M> {
     // What the machine says.
 
     /// Shows the machine one packet, and does what it says.
-    fn show(&mut self, origin: Origin, buffer: &mut [u8], data: Range<usize>) {
+    pub(super) fn show(&mut self, origin: Origin, buffer: &mut [u8], data: Range<usize>) {
         let (before, tail) = (data.clone(), data.end..data.end + TAILROOM);
         let mut behind = [0; TAILROOM];
         behind.copy_from_slice(&buffer[tail.clone()]); // the next packet may begin there
@@ -342,101 +340,6 @@ impl<M: PacketMachine> Worker<M> {
                 Action::CloseClient(client) => self.streams.close(client.id, Ending::Flush),
             }
         }
-    }
-
-    // Connections.
-
-    fn accept(&mut self, index: u32) {
-        for _ in 0..ACCEPTS {
-            let Some(acceptor) = self.acceptors.get_mut(index as usize) else { return };
-            match acceptor.accept(&self.streams.admission) {
-                Ok(Some(arrival)) => {
-                    self.take_in(arrival);
-                }
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return, // the next sweep tries again
-            }
-        }
-        self.postpone(token::new(token::TCP_LISTENER, index));
-    }
-
-    fn take_in(&mut self, arrival: Arrival) -> Option<u32> {
-        let slot = self.streams.insert(self.poll.registry(), self.now, arrival);
-        slot.inspect_err(|error| tracing::debug!(%error, "cannot serve a connection")).ok()
-    }
-
-    fn take_over(&mut self, handover: Handover, arena: &mut Arena) {
-        let Handover { tcp, tls, local, remote } = handover;
-        let Some(seat) = self.streams.admission.admit(remote) else { return };
-        if tcp.set_nonblocking(true).is_err() {
-            return;
-        }
-        self.counters.taken_over += 1;
-        let socket = mio::net::TcpStream::from_std(tcp);
-        let arrival = Arrival { socket, tls, ends: Ends { local, remote }, seat, stage: Stage::FirstMessage };
-        if let Some(slot) = self.take_in(arrival) {
-            // What TLS has read before the socket came here raises no event.
-            self.receive_stream(slot, arena, true);
-        }
-    }
-
-    fn receive_stream(&mut self, slot: u32, arena: &mut Arena, closed: bool) {
-        let space = HEADROOM + M::LONGEST_MESSAGE + STREAM_READ;
-        for _ in 0..READS {
-            let bytes = &mut arena.bytes[HEADROOM..space];
-            let Some((client, taken)) = self.streams.read(slot, bytes, self.now, closed) else { return };
-            let (filled, more) = match taken {
-                Taken::Bytes(filled) => (filled, true),
-                Taken::Last(filled) => (filled, false),
-                Taken::Gone => return self.streams.close(client.id, Ending::Cut),
-                Taken::Broken => {
-                    self.counters.handshakes_failed += 1;
-                    return self.streams.close(client.id, Ending::Cut);
-                }
-                Taken::NoProxyHeader => {
-                    self.counters.proxy_headers_refused += 1;
-                    return self.streams.close(client.id, Ending::Cut);
-                }
-            };
-            if !self.cut_messages(slot, &client, arena, filled) {
-                self.counters.streams_broken += 1;
-                return self.streams.close(client.id, Ending::Flush);
-            }
-            if !more {
-                return;
-            }
-        }
-        self.postpone(token::new(token::STREAM, slot));
-    }
-
-    /// Shows the machine each whole message of the first `filled` bytes, and keeps the rest. False if they hold none.
-    fn cut_messages(&mut self, slot: u32, client: &Flow, arena: &mut Arena, filled: usize) -> bool {
-        let (end, mut at) = (HEADROOM + filled, HEADROOM);
-        loop {
-            match M::measure(&arena.bytes[at..end]) {
-                Frame::Whole { length, total } => {
-                    self.counters.stream_messages_received += 1;
-                    self.show(Origin::Client(*client), &mut arena.bytes, at..at + length);
-                    at = end.min(at + total.max(1));
-                }
-                Frame::NeedMore => break,
-                Frame::Lost => return at == end,
-            }
-            if at == end {
-                break;
-            }
-        }
-        self.train.flush(&mut self.sockets, &mut self.counters);
-        self.streams.keep(slot, &arena.bytes[at..end], self.now, at > HEADROOM);
-        true
-    }
-
-    fn close_streams(&mut self) {
-        for id in self.streams.flows() {
-            self.streams.close(id, Ending::Flush);
-        }
-        self.finish();
     }
 
     // Other threads.
@@ -512,7 +415,7 @@ impl<M: PacketMachine> Worker<M> {
     }
 
     /// Sends what has gathered, and lets go of connections that have ended.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.train.flush(&mut self.sockets, &mut self.counters);
         while let Some(gone) = self.streams.flush_next(self.now) {
             if let Some(client) = gone {
@@ -526,13 +429,7 @@ impl<M: PacketMachine> Worker<M> {
 
 /// Sockets that are told of in one turn.
 const EVENTS: usize = 1024;
-/// Connections accepted from one listener in one turn.
-const ACCEPTS: usize = 32;
 /// Entries read from one error queue in one turn.
 const ERRORS: usize = 16;
-/// Times that one connection is read from in one turn.
-const READS: usize = 4;
-/// Read from a connection at once, besides what waits of it.
-const STREAM_READ: usize = 64 << 10;
 /// Panics after which a loop is dead rather than doubtful.
 const MOST_PANICS: u64 = 100;
