@@ -62,7 +62,11 @@ impl FromStr for Candidate {
         if line.len() > LONGEST_LINE {
             return Err(ParseError::TooLong);
         }
-        let line = line.trim();
+        let line = line.trim_ascii();
+        // Words are of visible ASCII (RFC 5234 VCHAR); other spaces would be lost when the words change places.
+        if !line.bytes().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+            return Err(ParseError::Syntax);
+        }
         let line = line.strip_prefix("a=").unwrap_or(line);
         let mut words = line.strip_prefix("candidate:").ok_or(ParseError::Syntax)?.split_ascii_whitespace();
         let mut next = || words.next().ok_or(ParseError::Syntax);
@@ -269,6 +273,10 @@ mod tests {
             assert_eq!(with(at, word), Err(error), "{word}");
         }
         assert_eq!(read("candidate:1 1 UDP"), Err(ParseError::Syntax));
+        for strange in ["\u{85}", "\u{b}", "\u{a0}", "\u{0}", "é"] {
+            let line = format!("candidate:1 1 UDP 1 192.0.2.1 5000 typ host x {strange} ufrag abcd");
+            assert_eq!(read(&line), Err(ParseError::Syntax), "{strange:?}");
+        }
         assert_eq!(read(&"x".repeat(LONGEST_LINE + 1)), Err(ParseError::TooLong));
     }
 }
