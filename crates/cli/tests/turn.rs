@@ -82,6 +82,10 @@ fn users_relay_with_the_password_of_their_phones() {
     let password = alice["password"].as_str().unwrap();
     relays(&mut Relayed::connect(Transport::Udp, address(&node, "UDP"), b"", "alice", password));
     relays(&mut Relayed::connect(Transport::Udp, address(&node, "UDP"), b"", "alice@localhost", password));
+    // A name that could be the time in a credential of the shared secret.
+    let number = scratch.json(&["user", "add", "4930123456"]);
+    let of_number = number["password"].as_str().unwrap();
+    relays(&mut Relayed::connect(Transport::Udp, address(&node, "UDP"), b"", "4930123456", of_number));
     scratch.run(&["user", "remove", "alice", "--yes"]);
     Relayed::connect(Transport::Udp, address(&node, "UDP"), b"", "alice", password).allocate().unwrap_err();
     node.stop();

@@ -273,6 +273,15 @@ impl Server {
         if config.dangerous.addresses_in_log {
             warnings.push("the log tells who called whom (dangerous.addresses_in_log)".to_owned());
         }
+        if let Some(turn) = &turn
+            && turn.realm().len() > farspeak_turn::LONGEST_REALM
+        {
+            warnings.push(format!(
+                "the domain's name has more than {} bytes: answers to strangers are kept short, so some TURN clients will \
+                 get none over UDP",
+                farspeak_turn::LONGEST_REALM
+            ));
+        }
         let authority_fingerprint = match config.certificate.chain {
             Some(_) => None,
             None => Some(authority(config, &data)?.fingerprint()),

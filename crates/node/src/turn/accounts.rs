@@ -49,7 +49,7 @@ impl Accounts for Configured {
     }
 }
 
-/// All three.
+/// All three, in this order: users, the configuration's, the secret's.
 pub(super) struct NodeAccounts {
     rest: RestAccounts,
     users: NodeUsers,
@@ -64,10 +64,11 @@ impl NodeAccounts {
 
 impl Accounts for NodeAccounts {
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential> {
-        self.rest
+        // The secret's last: to it, a user who is called by a telephone number looks like the time in a credential.
+        self.users
             .find(unix_now, account, realm, algorithm)
-            .or_else(|| self.users.find(unix_now, account, realm, algorithm))
             .or_else(|| self.configured.find(unix_now, account, realm, algorithm))
+            .or_else(|| self.rest.find(unix_now, account, realm, algorithm))
     }
 }
 
