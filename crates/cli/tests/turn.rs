@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::relayed::{Relayed, tls};
 use common::{Node, Scratch, text};
 use farspeak_sansio::Transport;
+use farspeak_sip::digest::{Challenge, Identity};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -163,6 +164,21 @@ fn a_user_gets_a_credential_over_https() {
     assert!(
         get(https, &authority, &[], "/turn", &format!("Authorization: Basic {wrong}\r\n")).starts_with("HTTP/1.1 401")
     );
+    // RFC 7616: each of the two challenges can be answered, each count once.
+    for (at, algorithm) in ["SHA-256", "MD5"].into_iter().enumerate() {
+        let value = refused.lines().filter_map(|line| line.strip_prefix("www-authenticate: ")).nth(at).unwrap();
+        let challenge = Challenge::parse(value).unwrap();
+        assert!(value.contains(&format!("algorithm={algorithm}")), "{value}");
+        let digest = |password: &str, nc| {
+            let answer = challenge.answer(&Identity { username: "alice", password }, "GET", "/turn", "c0ffee", nc);
+            get(https, &authority, &[], "/turn", &format!("Authorization: {answer}\r\n"))
+        };
+        let nc = at as u32 + 1;
+        assert!(digest("guessed", nc).starts_with("HTTP/1.1 401"));
+        assert!(digest(password, nc).starts_with("HTTP/1.1 200"));
+        let replayed = digest(password, nc);
+        assert!(replayed.starts_with("HTTP/1.1 401") && replayed.contains("stale=true"), "{replayed}");
+    }
     let right = base64(&format!("alice:{password}"));
     let given = get(https, &authority, &["http/1.1"], "/turn", &format!("Authorization: Basic {right}\r\n"));
     assert!(given.starts_with("HTTP/1.1 200") && given.contains("cache-control: no-store"), "{given}");

@@ -97,3 +97,31 @@ fn a_registration_that_cannot_be_stored_is_no_success() {
         w.check("nothing is bound", |w| w.shared.location.is_empty());
     });
 }
+
+/// A phone of ours asks for a credential for the TURN service along with its registration; nobody else gets one.
+#[test]
+fn a_credential_for_the_relay_is_given_to_who_asks_for_it_over_an_encrypted_transport() {
+    const TYPE: &str = "application/vnd.farspeak.turn+json";
+    everywhere(|w| {
+        w.shared.set_turn_credentials(Box::new(|_, user| format!("{{\"for\":\"{user}\"}}")));
+        w.phone("bob");
+        let secure = w.conditions.transport.is_secure();
+        for (accept, given) in
+            [(Some(TYPE), secure), (Some("application/sdp"), false), (Some("*/*"), false), (None, false)]
+        {
+            w.at("bob").press(|phone, _| {
+                phone.extra.extend(accept.map(|accept| ("Accept".to_owned(), accept.to_owned())));
+            });
+            w.at("bob").register();
+            w.expect("proxy -> bob    200 REGISTER");
+            w.check("the body is what was asked for", |w| {
+                let response = last_response(w.is("bob"));
+                let content_type = response.header(HeaderName::ContentType);
+                match given {
+                    true => content_type == Some(TYPE) && response.body() == br#"{"for":"bob"}"#,
+                    false => content_type.is_none() && response.body().is_empty(),
+                }
+            });
+        }
+    });
+}
