@@ -17,8 +17,10 @@ use super::config::SecretKey;
 use super::flows::is_same;
 use super::request::{Fault, Request};
 
-/// Bytes of a ticket.
-pub(super) const TICKET: usize = 32;
+/// Bytes of a ticket: 32, written in hexadecimal, because there are clients (coturn's tools) to which a ticket ends at its
+/// first zero byte.
+pub(super) const TICKET: usize = 2 * SEALED;
+const SEALED: usize = 32;
 
 /// How long an old ticket is good for repeating the request that replaced it (RFC 8016 §3.2.2: at least 30 s).
 const REPEATABLE: Duration = Duration::from_secs(30);
@@ -90,17 +92,26 @@ impl Tickets {
         plain[8..12].copy_from_slice(&ticket.generation.to_be_bytes());
         plain[12..].copy_from_slice(&ticket.sequence.to_be_bytes());
         let tag = self.tag.clone().chain_update(plain).finalize().into_bytes();
-        let mut sealed = [0; TICKET];
+        let mut sealed = [0; SEALED];
         sealed[..16].copy_from_slice(&tag[..16]);
         let mask = self.mask.clone().chain_update(&sealed[..16]).finalize().into_bytes();
         for (at, byte) in plain.iter().enumerate() {
             sealed[16 + at] = byte ^ mask[at];
         }
-        sealed
+        let mut text = [0; TICKET];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(sealed) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        text
     }
 
-    fn open(&self, sealed: &[u8]) -> Option<Ticket> {
-        let sealed: &[u8; TICKET] = sealed.try_into().ok()?;
+    fn open(&self, text: &[u8]) -> Option<Ticket> {
+        let text: &[u8; TICKET] = text.try_into().ok()?;
+        let digit = |of: u8| HEX.iter().position(|known| *known == of);
+        let mut sealed = [0; SEALED];
+        for (byte, pair) in sealed.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8; // two of four bits
+        }
         let mask = self.mask.clone().chain_update(&sealed[..16]).finalize().into_bytes();
         let mut plain = [0; 16];
         for (at, byte) in plain.iter_mut().enumerate() {
@@ -116,6 +127,8 @@ impl Tickets {
         self.open(sealed).map(|ticket| ticket.shard)
     }
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn mac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
