@@ -15,6 +15,7 @@ mod component;
 mod drive;
 mod gather;
 mod local;
+mod mapped;
 mod relay;
 mod remote;
 

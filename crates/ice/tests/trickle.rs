@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use farspeak_ice::port_mapping::{self, Mapping, Protocol, Way};
 use farspeak_ice::{Address, Agent, Candidate, CandidateType, Event, Interface, RemoteOptions, State, Trickle};
 use farspeak_sansio::SplitMix64;
 use farspeak_sim::Nat;
@@ -160,6 +161,34 @@ fn a_mapped_address_is_a_candidate_while_the_mapping_lives() {
     assert_eq!(agent.default_candidate(1), Some("203.0.113.9:6000".parse().unwrap()));
     farspeak_sansio::Machine::handle_timeout(&mut agent, now + Duration::from_secs(121));
     assert_eq!(agent.local_candidates().len(), 1);
+}
+
+#[test]
+fn a_mapping_is_a_candidate_until_the_router_takes_it_back_or_gives_another() {
+    let mut agent = Agent::new(farspeak_ice::AgentConfig::default(), Box::new(SplitMix64::new(1)));
+    let now = farspeak_sansio::Instant::ZERO;
+    let internal = "10.0.0.2:6000".parse().unwrap();
+    agent.add_socket(now, 1, internal, Interface::default());
+    let mapped = |protocol, external: &str| {
+        let (external, lifetime) = (external.parse().unwrap(), Some(Duration::from_secs(120)));
+        port_mapping::Event::Mapped(Mapping { protocol, internal, external, lifetime, by: Way::NatPmp })
+    };
+    let outside = |agent: &Agent| {
+        let all = agent.local_candidates();
+        all.iter().filter_map(|one| one.socket_address()).filter(|at| *at != internal).collect::<Vec<_>>()
+    };
+    agent.port_mapping(now, &mapped(Protocol::Tcp, "203.0.113.9:6000"));
+    assert!(outside(&agent).is_empty(), "connections are none of its business");
+    agent.port_mapping(now, &mapped(Protocol::Udp, "203.0.113.9:6000"));
+    // Renewals are the mapper's: nobody tells of them.
+    let later = now + Duration::from_secs(3600);
+    farspeak_sansio::Machine::handle_timeout(&mut agent, later);
+    assert_eq!(outside(&agent), ["203.0.113.9:6000".parse().unwrap()]);
+    agent.port_mapping(later, &mapped(Protocol::Udp, "203.0.113.10:7000"));
+    assert_eq!(outside(&agent), ["203.0.113.10:7000".parse().unwrap()]);
+    agent.port_mapping(later, &port_mapping::Event::Lost { protocol: Protocol::Udp, internal });
+    assert!(outside(&agent).is_empty());
+    agent.port_mapping(later, &port_mapping::Event::Lost { protocol: Protocol::Udp, internal });
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Socket {
 #[derive(Default)]
 pub(super) struct Locals {
     pub(super) sockets: Vec<Socket>,
-    candidates: Vec<Local>,
+    pub(super) candidates: Vec<Local>,
     foundations: Vec<Origin>,
     names: Vec<(IpAddr, String)>,
     /// Whether all sockets of now have been added.
@@ -51,11 +51,13 @@ pub(super) struct Locals {
     pub(super) ended: bool,
 }
 
-struct Local {
-    candidate: LocalCandidate,
+pub(super) struct Local {
+    pub(super) candidate: LocalCandidate,
     /// Whether the peer has been told, or may read it in the description.
     told: bool,
-    expires: Option<Instant>,
+    pub(super) expires: Option<Instant>,
+    /// Whether the router was asked for it.
+    pub(super) mapped: bool,
 }
 
 /// What makes a foundation (RFC 8445 §5.1.1.3).
@@ -189,29 +191,6 @@ impl Agent {
         }
     }
 
-    /// The router forwards this outside address to the socket (PCP, NAT-PMP, UPnP) for so long. Call it again when the
-    /// mapping has been renewed.
-    pub fn add_mapped_address(
-        &mut self,
-        now: Instant,
-        base: SocketAddr,
-        external: SocketAddr,
-        lifetime: std::time::Duration,
-    ) {
-        let expires = Some(now + lifetime);
-        let known = |local: &&mut Local| local.candidate.address == external && local.candidate.base == unscoped(base);
-        if let Some(local) = self.locals.candidates.iter_mut().find(known) {
-            local.expires = local.expires.and(expires);
-            return;
-        }
-        let Some(socket) = self.locals.sockets.iter().find(|socket| socket.local == base).copied() else { return };
-        let kind = CandidateType::ServerReflexive;
-        let found =
-            Found { kind, socket, address: external, base: unscoped(base), related: Some(base), server: None, expires };
-        self.found(now, found);
-        self.after(now);
-    }
-
     /// Makes a candidate of what was found, unless it is redundant, private or one too many.
     pub(super) fn found(&mut self, now: Instant, found: Found) {
         let component = found.socket.component;
@@ -243,7 +222,12 @@ impl Agent {
             candidate.address = Address::Name(self.name_of(found.address.ip()));
         }
         let candidate = LocalCandidate { candidate, address: found.address, base: found.base };
-        self.locals.candidates.push(Local { candidate: candidate.clone(), told: false, expires: found.expires });
+        self.locals.candidates.push(Local {
+            candidate: candidate.clone(),
+            told: false,
+            expires: found.expires,
+            mapped: false,
+        });
         self.introduce(now, candidate);
     }
 
