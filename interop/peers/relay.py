@@ -38,15 +38,15 @@ class Relay:
     user, password, secret = "user", "0123456789abcdef", "fedcba9876543210"
 
     def __init__(self, core=None, shards=1, addresses=("127.0.0.1",), tls=False, peers=("127.0.0.0/8",), limits=True,
-                 old_channels=False):
+                 old_channels=False, tcp_relaying=False):
         """`peers` is what may be relayed to beside the public internet; without `limits`, quotas are out of the way;
-        `old_channels` are those that coturn's tools choose from (RFC 5766)."""
+        `old_channels` are those that coturn's tools choose from (RFC 5766); `tcp_relaying` is RFC 6062."""
         self.folder = processes.folder(self.name)
         self.log = os.path.join(self.folder, "relay.log")
         self.port, self.tls = port_of_no_relay(), processes.free_port() if tls else None
         self.ca = os.path.join(self.folder, "ca.pem")
         self.pinning = processes.pinned(core)
-        self.old_channels = old_channels
+        self.old_channels, self.tcp_relaying = old_channels, tcp_relaying
         self.shards, self.addresses, self.peers, self.limits = shards, addresses, peers, limits
         self.v4 = tuple(address for address in addresses if ":" not in address)
         self.v6 = tuple(address for address in addresses if ":" in address)
@@ -156,7 +156,7 @@ class Farspeak(Relay):
         turn = {"udp": everywhere(self.port), "tcp": everywhere(self.port), "tls": everywhere(self.tls) if self.tls else [],
                 "relay": ["127.0.0.1", *self.v6], "allow_peers": list(self.peers), "secret": self.secret,
                 "users": [f"{self.user}:{self.password}"], "share_https": self.whole,
-                "old_channels": self.old_channels}
+                "old_channels": self.old_channels, "tcp_relaying": self.tcp_relaying}
         if len(self.v4) > 1:
             turn["alternate"] = f"{self.v4[1]}:{self.port + 1}"
         if not self.limits:

@@ -10,6 +10,7 @@
 //!  relay sockets ──┼──> worker: machine ─┤
 //!  TCP, TLS ───────┘        ^            └──> stream (bounded; media is dropped, answers are not)
 //!            other shards, commands: inbox
+//!  peers by TCP <── splice ──> TCP, TLS of clients: bytes, no messages (RFC 6062)
 //! ```
 
 mod acceptor;
@@ -19,10 +20,13 @@ mod handover;
 mod inbox;
 mod machine;
 mod os;
+mod peers;
 mod proxy_protocol;
 mod sockets;
+mod splice;
 mod stream;
 mod streams;
+mod tcp;
 mod train;
 mod worker;
 
@@ -50,6 +54,7 @@ pub use machine::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILR
 
 use acceptor::Acceptor;
 use inbox::{Inbox, Mail};
+use peers::TcpPeers;
 use sockets::Sockets;
 use streams::Streams;
 use train::Train;
@@ -68,6 +73,8 @@ pub struct RelayConfig {
     pub udp: RelayUdpConfig,
     /// Connections: the bounds on their number, and the timeouts. What concerns WebSocket and keep-alives does not count.
     pub stream: StreamConfig,
+    /// Most TCP connections to and from peers, on each shard; they count as connections besides. Default 10,000.
+    pub peer_connections: usize,
     /// Which sources are load balancers whose connections begin with a PROXY header, version 2. Default: none.
     pub proxies: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
@@ -81,6 +88,7 @@ impl Default for RelayConfig {
             listeners: Vec::new(),
             udp: RelayUdpConfig::default(),
             stream: StreamConfig::default(),
+            peer_connections: 10_000,
             proxies: Arc::new(|_| false),
         }
     }
@@ -238,6 +246,7 @@ pub fn start<M: PacketMachine>(
                     Admission::new(&config.stream, &connections),
                 ),
                 acceptors,
+                tcp: TcpPeers::new(config.peer_connections),
                 train,
                 inboxes,
                 counters: RelayCounters::default(),
@@ -371,6 +380,8 @@ mod token {
     pub(super) const TCP_LISTENER: usize = 2;
     pub(super) const RELAY: usize = 3;
     pub(super) const STREAM: usize = 4;
+    pub(super) const RELAY_LISTENER: usize = 5;
+    pub(super) const PEER: usize = 6;
 
     pub(super) const fn new(kind: usize, slot: u32) -> Token {
         Token(kind << 32 | slot as usize)

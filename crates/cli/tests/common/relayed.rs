@@ -1,7 +1,7 @@
 //! A TURN client over blocking sockets, for tests of the real program.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
@@ -32,6 +32,16 @@ impl<S: Read + Write> Stream for S {}
 impl Relayed {
     /// Connects; `authority` is what TLS trusts.
     pub fn connect(transport: Transport, server: SocketAddr, authority: &[u8], name: &str, password: &str) -> Self {
+        Self::with(transport, server, authority, Config::for_user(name, password))
+    }
+
+    /// The same for peers that are reached by TCP (RFC 6062).
+    pub fn connect_for_streams(server: SocketAddr, name: &str, password: &str) -> Self {
+        let config = Config { streams: true, ..Config::for_user(name, password) };
+        Self::with(Transport::Tcp, server, b"", config)
+    }
+
+    fn with(transport: Transport, server: SocketAddr, authority: &[u8], config: Config) -> Self {
         let (wire, local) = match transport {
             Transport::Udp => {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -51,7 +61,7 @@ impl Relayed {
         };
         let flow = Flow::unbound(transport, local, server);
         let rng = Box::new(SplitMix64::new(u64::from(local.port())));
-        let client = Client::new(Config::for_user(name, password), flow, rng);
+        let client = Client::new(config, flow, rng);
         Self { client, wire, flow, origin: StdInstant::now(), data: Vec::new() }
     }
 
@@ -78,6 +88,68 @@ impl Relayed {
             Event::NotBound { .. } | Event::NotPermitted { .. } | Event::Lost(_) => Some(Err(format!("{event:?}"))),
             _ => None,
         })
+    }
+
+    /// Lets a peer in.
+    pub fn permit(&mut self, peer: IpAddr) -> Result<(), String> {
+        let now = self.now();
+        self.client.permit(now, peer);
+        self.until(|event| match event {
+            Event::Permitted { .. } => Some(Ok(())),
+            Event::NotPermitted { failure, .. } => Some(Err(failure.to_string())),
+            _ => None,
+        })
+    }
+
+    /// Has the relay connect to a peer; gives what it calls the connection.
+    pub fn reach(&mut self, peer: SocketAddr) -> Result<u32, String> {
+        let now = self.now();
+        self.client.connect(now, peer);
+        self.offered().map(|(_, connection)| connection)
+    }
+
+    /// A peer's connection that waits to be bound.
+    pub fn offered(&mut self) -> Result<(SocketAddr, u32), String> {
+        self.until(|event| match event {
+            Event::Offered { peer, connection } => Some(Ok((*peer, *connection))),
+            Event::NotConnected { failure, .. } => Some(Err(failure.to_string())),
+            _ => None,
+        })
+    }
+
+    /// Binds a peer's connection to one of our own; from now on they are one.
+    pub fn join(
+        &mut self,
+        connection: u32,
+        transport: Transport,
+        server: SocketAddr,
+        authority: &[u8],
+    ) -> Box<dyn Stream> {
+        let (socket, local) = tcp(server);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let flow = Flow::unbound(transport, local, server);
+        let mut stream: Box<dyn Stream> = match transport {
+            Transport::Tcp => Box::new(socket),
+            _ => Box::new(tls(socket, authority, &["stun.turn"])),
+        };
+        let now = self.now();
+        self.client.accept(now, connection, flow);
+        loop {
+            while let Some(transmit) = self.client.poll_transmit() {
+                stream.write_all(&transmit.bytes).unwrap();
+            }
+            match self.client.poll_event() {
+                Some(Event::Joined { .. }) => return stream,
+                Some(event) => panic!("{event:?}"),
+                None => {}
+            }
+            let mut answer = vec![0; 20];
+            stream.read_exact(&mut answer).unwrap();
+            answer.resize(20 + usize::from(u16::from_be_bytes([answer[2], answer[3]])), 0);
+            stream.read_exact(&mut answer[20..]).unwrap();
+            let now = self.now();
+            self.client.handle_receive(now, Receive { flow, bytes: &answer });
+        }
     }
 
     pub fn send(&mut self, peer: SocketAddr, bytes: &[u8]) {

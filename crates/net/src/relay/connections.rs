@@ -50,6 +50,9 @@ impl<M: PacketMachine> Worker<M> {
     }
 
     pub(super) fn receive_stream(&mut self, slot: u32, arena: &mut Arena, closed: bool) {
+        if let Some(peer) = self.streams.spliced(slot) {
+            return self.pump(peer, arena);
+        }
         let space = HEADROOM + M::LONGEST_MESSAGE + STREAM_READ;
         for _ in 0..READS {
             let bytes = &mut arena.bytes[HEADROOM..space];
@@ -57,7 +60,7 @@ impl<M: PacketMachine> Worker<M> {
             let (filled, more) = match taken {
                 Taken::Bytes(filled) => (filled, true),
                 Taken::Last(filled) => (filled, false),
-                Taken::Gone => return self.streams.close(client.id, Ending::Cut),
+                Taken::Ended | Taken::Gone => return self.streams.close(client.id, Ending::Cut),
                 Taken::Broken => {
                     self.counters.handshakes_failed += 1;
                     return self.streams.close(client.id, Ending::Cut);
@@ -71,7 +74,7 @@ impl<M: PacketMachine> Worker<M> {
                 self.counters.streams_broken += 1;
                 return self.streams.close(client.id, Ending::Flush);
             }
-            if !more {
+            if !more || self.streams.spliced(slot).is_some() {
                 return;
             }
         }
@@ -87,6 +90,9 @@ impl<M: PacketMachine> Worker<M> {
                     self.counters.stream_messages_received += 1;
                     self.show(Origin::Client(*client), &mut arena.bytes, at..at + length);
                     at = end.min(at + total.max(1));
+                    if self.streams.spliced(slot).is_some() {
+                        break; // the rest is for the peer
+                    }
                 }
                 Frame::NeedMore => break,
                 Frame::Lost => return at == end,

@@ -56,6 +56,16 @@ counters! {
     taken_over,
     /// Connections closed because they came without a valid PROXY header, or with one that nobody may send.
     proxy_headers_refused,
+    /// TCP connections to and from peers.
+    peer_connections,
+    /// TCP connections to and from peers that were refused because there were too many.
+    peer_connections_refused,
+    /// TCP connections of peers joined with a client's.
+    spliced,
+    /// Bytes from clients to peers over joined connections.
+    splice_bytes_to_peers,
+    /// Bytes from peers to clients over joined connections.
+    splice_bytes_to_clients,
     /// Packets handed to other shards.
     handed_over,
     /// Packets for other shards that were lost because too many were waiting there.

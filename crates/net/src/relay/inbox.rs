@@ -11,6 +11,7 @@ use farspeak_sansio::Flow;
 use mio::Waker;
 
 use super::handover::Handover;
+use super::peers::Join;
 use super::{RelayCommand, RelayError};
 
 pub(super) struct Inbox<M> {
@@ -25,6 +26,9 @@ pub(super) struct Inbox<M> {
 pub(super) enum Mail<M> {
     Run(RelayCommand<M>),
     TakeOver(Box<Handover>),
+    Join(Box<Join>),
+    CloseConnection { home: u8, connection: u32 },
+    ConnectionClosed { connection: u32 },
     Stop,
 }
 
@@ -67,7 +71,9 @@ impl<M> Inbox<M> {
 
     pub(super) fn post(&self, mail: Mail<M>) -> Result<(), RelayError> {
         let mut queue = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= MOST_MAIL && !matches!(mail, Mail::Stop) {
+        // Ends are as many as there are connections.
+        let is_end = matches!(mail, Mail::Stop | Mail::CloseConnection { .. } | Mail::ConnectionClosed { .. });
+        if queue.len() >= MOST_MAIL && !is_end {
             return Err(RelayError::Busy);
         }
         queue.push_back(mail);

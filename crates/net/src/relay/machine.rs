@@ -84,13 +84,43 @@ pub enum Action {
         /// The address and port to bind to.
         address: SocketAddr,
     },
-    /// Close a relay socket.
+    /// Close a relay socket, or stop listening on it.
     Close {
         /// Which.
         relay: RelayId,
     },
     /// Close a client's connection.
     CloseClient(Flow),
+    /// Listen for peers' TCP connections; [`PacketMachine::relay_opened`] hears how it went, and
+    /// [`PacketMachine::accepted`] of each.
+    Listen {
+        /// Which.
+        relay: RelayId,
+        /// The address and port to bind to.
+        address: SocketAddr,
+    },
+    /// Connect to a peer by TCP; [`PacketMachine::connected`] hears how it went.
+    Connect {
+        /// The machine's number for it.
+        connection: u32,
+        /// The address and port to leave from: one that is listened on.
+        address: SocketAddr,
+        /// The other end.
+        peer: SocketAddr,
+    },
+    /// Join a connection with a client's: from now on, bytes pass both ways as they come, those behind the packet that is
+    /// being looked at included. [`PacketMachine::connection_closed`] hears of the end.
+    Splice {
+        /// Which.
+        connection: u32,
+        /// The client.
+        client: Flow,
+    },
+    /// Close a connection, and the client's that is joined with it.
+    CloseConnection {
+        /// Which.
+        connection: u32,
+    },
 }
 
 /// What the next message of a stream is.
@@ -122,8 +152,17 @@ pub trait PacketMachine: 'static {
     /// Something sent to `peer` out of a relay socket came back undeliverable. The numbers are those of ICMP, or of
     /// ICMPv6 if the peer's address is IPv6; `data` is the next-hop MTU where there is one, else 0.
     fn handle_icmp(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, icmp_type: u8, icmp_code: u8, data: u32);
-    /// How [`Action::Open`] went.
+    /// How [`Action::Open`] or [`Action::Listen`] went.
     fn relay_opened(&mut self, now: Instant, relay: RelayId, result: Result<(), io::ErrorKind>);
+    /// A peer has connected to a relay socket: the machine's number for it, or `None` to close it at once. Nothing is read
+    /// from it before [`Action::Splice`].
+    fn accepted(&mut self, _now: Instant, _relay: RelayId, _peer: SocketAddr) -> Option<u32> {
+        None
+    }
+    /// How [`Action::Connect`] went. There is no time-out but the kernel's: the machine has its own.
+    fn connected(&mut self, _now: Instant, _connection: u32, _result: Result<(), io::ErrorKind>) {}
+    /// A connection to or from a peer has ended, and not by [`Action::CloseConnection`].
+    fn connection_closed(&mut self, _now: Instant, _connection: u32) {}
     /// A client's connection is gone.
     fn handle_client_gone(&mut self, now: Instant, client: Flow);
     /// The deadline of [`Self::poll_timeout`] has come.

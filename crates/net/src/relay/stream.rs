@@ -33,6 +33,8 @@ pub(super) struct Stream {
     pub dirty: bool,
     /// Whether it had more to give than its share of the last turn.
     pub postponed: bool,
+    /// The peer's connection that it is joined with: it carries no messages any more.
+    pub spliced: Option<u32>,
 }
 
 /// How far a connection has come.
@@ -65,7 +67,9 @@ pub(super) enum Taken {
     Bytes(usize),
     /// So many bytes, perhaps none, and no more for now.
     Last(usize),
-    /// The client has closed, or broken off.
+    /// The client has closed its side in good order.
+    Ended,
+    /// The client has broken off.
     Gone,
     /// The TLS handshake failed, or TLS was broken.
     Broken,
@@ -82,7 +86,7 @@ impl Stream {
         match self.tls {
             None => loop {
                 return match self.socket.read(space) {
-                    Ok(0) => Taken::Gone,
+                    Ok(0) => Taken::Ended,
                     Ok(length) if length < space.len() && !closed => Taken::Last(length),
                     Ok(length) => Taken::Bytes(length),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::Last(0),
@@ -99,7 +103,7 @@ impl Stream {
         let mut filled = 0;
         for _ in 0..MOST_READS {
             match tls.reader().read(&mut space[filled..]) {
-                Ok(0) if filled == 0 => return Taken::Gone,
+                Ok(0) if filled == 0 => return Taken::Ended,
                 Ok(length) => filled += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Taken::Gone, // the stream ended without a goodbye

@@ -80,12 +80,13 @@ impl Streams {
             ending: Ending::No,
             dirty: false,
             postponed: false,
+            spliced: None,
         }));
         Ok(slot)
     }
 
     /// The options that every connection wants.
-    fn prepare(&self, socket: &TcpStream) -> io::Result<()> {
+    pub(super) fn prepare(&self, socket: &TcpStream) -> io::Result<()> {
         socket.set_nodelay(true)?;
         os::bound_unsent(socket, MOST_UNSENT)?;
         let reference = SockRef::from(socket);
@@ -104,6 +105,11 @@ impl Streams {
 
     pub(super) fn get(&mut self, slot: u32) -> Option<&mut Stream> {
         self.slots.get_mut(slot as usize)?.stream.as_deref_mut()
+    }
+
+    /// The peer's connection that it is joined with.
+    pub(super) fn spliced(&mut self, slot: u32) -> Option<u32> {
+        self.get(slot)?.spliced
     }
 
     pub(super) fn find(&mut self, id: FlowId) -> Option<&mut Stream> {
@@ -149,7 +155,7 @@ impl Streams {
         now: Instant,
         counters: &mut RelayCounters,
     ) -> bool {
-        let Some(stream) = self.find(client.id) else { return false };
+        let Some(stream) = self.find(client.id).filter(|stream| stream.spliced.is_none()) else { return false };
         match stream.queue(bytes, relayed, now) {
             true => counters.stream_messages_sent += 1,
             false if relayed => counters.stream_messages_dropped += 1,
@@ -228,6 +234,8 @@ impl Streams {
                 Stage::FirstMessage if waited >= first => &mut counters.handshakes_timed_out,
                 Stage::Open if !stream.pending.is_empty() && waited >= message => &mut counters.stalled_cut,
                 Stage::Open if now - stream.heard >= idle => &mut counters.idle_closed,
+                // A peer may be slower than its client, and the other way around.
+                _ if stream.spliced.is_some() => continue,
                 _ if stream.stalled.is_some_and(|since| now - since >= write) => &mut counters.stalled_cut,
                 _ => {
                     stream.shrink();

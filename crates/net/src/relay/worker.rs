@@ -20,6 +20,7 @@ use super::acceptor::Acceptor;
 use super::counters::RelayCounters;
 use super::inbox::{Errand, Inbox, Mail, Packets};
 use super::machine::{Action, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
+use super::peers::TcpPeers;
 use super::sockets::{self, Arena, Sender, Sockets};
 use super::stream::Ending;
 use super::streams::Streams;
@@ -36,6 +37,7 @@ pub(super) struct Worker<M> {
     pub sockets: Sockets,
     pub streams: Streams,
     pub acceptors: Vec<Acceptor>,
+    pub tcp: TcpPeers,
     pub train: Train,
     pub inboxes: Arc<[Inbox<M>]>,
     pub counters: RelayCounters,
@@ -133,6 +135,7 @@ impl<M: PacketMachine> Worker<M> {
                     self.receive_from_peers(slot, arena);
                 }
             }
+            token::STREAM if self.streams.spliced(slot).is_some() => self.receive_stream(slot, arena, true),
             token::STREAM => {
                 if event.is_readable() || event.is_error() {
                     self.receive_stream(slot, arena, event.is_read_closed() || event.is_error());
@@ -167,6 +170,8 @@ impl<M: PacketMachine> Worker<M> {
             token::TCP_LISTENER => self.acceptors.get_mut(slot as usize).map(|it| &mut it.postponed),
             token::RELAY => self.sockets.relay_mut(slot).map(|it| &mut it.postponed),
             token::STREAM => self.streams.get(slot).map(|it| &mut it.postponed),
+            token::RELAY_LISTENER => self.tcp.postponed_listener(slot),
+            token::PEER => self.tcp.postponed_peer(slot),
             _ => None,
         }
     }
@@ -178,6 +183,8 @@ impl<M: PacketMachine> Worker<M> {
             token::RELAY => self.receive_from_peers(slot, arena),
             token::STREAM => self.receive_stream(slot, arena, true),
             token::TCP_LISTENER => self.accept(slot),
+            token::RELAY_LISTENER => self.accept_peers(slot),
+            token::PEER => self.peer_ready(slot, arena),
             _ => {}
         }
     }
@@ -325,9 +332,20 @@ impl<M: PacketMachine> Worker<M> {
     }
 
     /// Does what the machine wants done.
-    fn act(&mut self) {
-        while let Some(action) = self.machine.poll_action() {
+    pub(super) fn act(&mut self) {
+        let mut next = None;
+        while let Some(action) = next.take().or_else(|| self.machine.poll_action()) {
             match action {
+                Action::Transmit(transmit) if self.is_of_another(&transmit.flow) => match self.machine.poll_action() {
+                    // The client may speak to its peer as soon as it hears: its shard has to know first.
+                    Some(Action::Splice { connection, client }) if client.id == transmit.flow.id => {
+                        self.splice(connection, client, Some(transmit.bytes));
+                    }
+                    other => {
+                        self.send(&transmit.flow, &transmit.bytes, false);
+                        next = other;
+                    }
+                },
                 Action::Transmit(transmit) => self.send(&transmit.flow, &transmit.bytes, false),
                 Action::Open { relay, address } => {
                     let result = self.sockets.open(self.poll.registry(), relay, address);
@@ -336,10 +354,23 @@ impl<M: PacketMachine> Worker<M> {
                 Action::Close { relay } => {
                     self.train.flush(&mut self.sockets, &mut self.counters); // it may go out of that socket
                     self.sockets.close(relay);
+                    self.tcp.close(relay);
                 }
                 Action::CloseClient(client) => self.streams.close(client.id, Ending::Flush),
+                Action::Listen { relay, address } => {
+                    let result = self.listen(relay, address);
+                    self.machine.relay_opened(self.now, relay, result.map_err(|error| error.kind()));
+                }
+                Action::Connect { connection, address, peer } => self.connect(connection, address, peer),
+                Action::Splice { connection, client } => self.splice(connection, client, None),
+                Action::CloseConnection { connection } => self.close_connection(self.shard, connection),
             }
         }
+    }
+
+    /// Whether a client's connection is on another shard.
+    fn is_of_another(&self, client: &Flow) -> bool {
+        client.transport != Transport::Udp && client.id.shard() != self.shard
     }
 
     // Other threads.
@@ -392,6 +423,9 @@ impl<M: PacketMachine> Worker<M> {
                 self.act();
             }
             Mail::TakeOver(handover) => self.take_over(*handover, arena),
+            Mail::Join(join) => self.take_in_peer(*join),
+            Mail::CloseConnection { home, connection } => self.close_connection(home, connection),
+            Mail::ConnectionClosed { connection } => self.connection_closed(connection),
             Mail::Stop => {} // seen before
         }
     }
@@ -406,6 +440,7 @@ impl<M: PacketMachine> Worker<M> {
         if self.sweep <= self.now {
             self.sweep = self.now + self.streams.config.sweep;
             self.streams.sweep(self.now, &mut self.counters);
+            self.sweep_peers();
             for index in 0..self.acceptors.len() as u32 {
                 if self.acceptors[index as usize].is_to_try_again() {
                     self.postpone(token::new(token::TCP_LISTENER, index));
@@ -421,6 +456,7 @@ impl<M: PacketMachine> Worker<M> {
             if let Some(client) = gone {
                 self.machine.handle_client_gone(self.now, client);
                 self.act();
+                self.part(client.id);
             }
         }
         self.train.flush(&mut self.sockets, &mut self.counters);

@@ -235,6 +235,10 @@ section! {
         max_lifetime: Duration = Duration::from_secs(3600),
         /// Let clients keep their relayed address when their own changes (RFC 8016).
         mobility: bool = true,
+        /// Let clients reach peers by TCP, and be reached (RFC 6062).
+        tcp_relaying: bool = false,
+        /// Most TCP connections to and from peers, on one shard.
+        max_tcp_peers: usize = 10_000,
         /// Let clients bind channels 0x5000 to 0x7fff, which RFC 8656 has taken away: coturn's own tools before 4.16 choose
         /// any.
         old_channels: bool = false,

@@ -108,6 +108,7 @@ fn keep_fixed(old: &Config, new: &mut Config) {
     new.limits.clone_from(&old.limits);
     let (turn, old_turn) = (&mut new.turn, &old.turn);
     (turn.enabled, turn.share_https, turn.alternate) = (old_turn.enabled, old_turn.share_https, old_turn.alternate);
+    turn.max_tcp_peers = old_turn.max_tcp_peers;
     turn.udp.clone_from(&old_turn.udp);
     turn.tcp.clone_from(&old_turn.tcp);
     turn.tls.clone_from(&old_turn.tls);

@@ -7,7 +7,7 @@ use farspeak_net::relay::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayI
 use farspeak_sansio::{Flow, Instant};
 use farspeak_stun::channel_data::RFC5766_CHANNELS;
 use farspeak_stun::framing;
-use farspeak_turn::{self as turn, RelayRefused, Server};
+use farspeak_turn::{self as turn, ConnectionId, RefusedByPeer, RelayRefused, Server};
 
 /// One shard of the TURN server.
 #[derive(Debug)]
@@ -44,6 +44,18 @@ impl PacketMachine for TurnMachine {
         self.server.relay_opened(now, to_turn(relay), result);
     }
 
+    fn accepted(&mut self, now: Instant, relay: RelayId, peer: SocketAddr) -> Option<u32> {
+        self.server.accepted(now, to_turn(relay), peer).map(ConnectionId::number)
+    }
+
+    fn connected(&mut self, now: Instant, connection: u32, result: Result<(), io::ErrorKind>) {
+        self.server.connected(now, ConnectionId::new(connection), result.map_err(|_| RefusedByPeer));
+    }
+
+    fn connection_closed(&mut self, now: Instant, connection: u32) {
+        self.server.connection_closed(now, ConnectionId::new(connection));
+    }
+
     fn handle_client_gone(&mut self, now: Instant, client: Flow) {
         self.server.handle_client_gone(now, client);
     }
@@ -57,19 +69,18 @@ impl PacketMachine for TurnMachine {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        loop {
-            return Some(match self.server.poll_action()? {
-                turn::Action::Transmit(transmit) => Action::Transmit(transmit),
-                turn::Action::Open { relay, address, .. } => Action::Open { relay: from_turn(relay), address },
-                turn::Action::Close { relay } => Action::Close { relay: from_turn(relay) },
-                turn::Action::CloseClient(client) => Action::CloseClient(client),
-                // TCP relaying (RFC 6062) is off: the server is never configured to ask for it.
-                turn::Action::Listen { .. }
-                | turn::Action::Connect { .. }
-                | turn::Action::Splice { .. }
-                | turn::Action::CloseConnection(_) => continue,
-            });
-        }
+        Some(match self.server.poll_action()? {
+            turn::Action::Transmit(transmit) => Action::Transmit(transmit),
+            turn::Action::Open { relay, address, .. } => Action::Open { relay: from_turn(relay), address },
+            turn::Action::Close { relay } => Action::Close { relay: from_turn(relay) },
+            turn::Action::CloseClient(client) => Action::CloseClient(client),
+            turn::Action::Listen { relay, address } => Action::Listen { relay: from_turn(relay), address },
+            turn::Action::Connect { connection, address, peer, .. } => {
+                Action::Connect { connection: connection.number(), address, peer }
+            }
+            turn::Action::Splice { connection, client } => Action::Splice { connection: connection.number(), client },
+            turn::Action::CloseConnection(connection) => Action::CloseConnection { connection: connection.number() },
+        })
     }
 
     fn close(&mut self, now: Instant) {

@@ -260,6 +260,7 @@ fn relay_config(config: &Config) -> RelayConfig {
     relay.stream.max_connections_per_source = config.limits.max_connections_per_source;
     // An allocation lasts an hour at most without a word from its client.
     relay.stream.idle_timeout = config.turn.max_lifetime + Duration::from_secs(300);
+    relay.peer_connections = config.turn.max_tcp_peers;
     let proxies = config.turn.proxies.0.clone();
     relay.proxies = Arc::new(move |source| proxies.iter().any(|prefix| prefix.contains(source)));
     relay

@@ -28,6 +28,7 @@ pub(super) fn server(config: &Config, realm: &str, nonce_key: [u8; 32]) -> Serve
     };
     server.lifetimes.max = turn.max_lifetime.max(server.lifetimes.default);
     server.mobility = turn.mobility;
+    server.tcp_relaying = turn.tcp_relaying;
     server.rfc5766_channels = turn.old_channels;
     server.alternates = alternates(config);
     server.own_addresses = own_addresses();

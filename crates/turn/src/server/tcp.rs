@@ -22,6 +22,11 @@ use super::request::{Asker, Fault, Request};
 pub struct ConnectionId(u32);
 
 impl ConnectionId {
+    /// The name that a driver has kept as a number.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
     /// The number in messages.
     pub const fn number(self) -> u32 {
         self.0
