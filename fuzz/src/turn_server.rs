@@ -78,7 +78,7 @@ struct World {
     policy: PeerPolicy,
     now: Instant,
     clients: Vec<Client>,
-    sockets: HashMap<usize, RelayId>,
+    sockets: HashMap<u32, RelayId>,
     connections: Vec<ConnectionId>,
     token: [u8; 8],
     ticket: Vec<u8>,
@@ -265,7 +265,7 @@ impl World {
     }
 
     fn relay(&self, which: usize) -> RelayId {
-        let mut slots: Vec<&usize> = self.sockets.keys().collect();
+        let mut slots: Vec<&u32> = self.sockets.keys().collect();
         slots.sort_unstable();
         // Without one, a name that nobody has will do.
         slots.get(which % slots.len().max(1)).map_or(RelayId::NONE, |slot| self.sockets[*slot])

@@ -50,7 +50,7 @@ use crate::{Clock, Counters, Listener, MAX_SHARDS, StartError, StreamConfig};
 
 pub use counters::RelayCounters;
 pub use handover::Handover;
-pub use machine::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
+pub use machine::{Action, Frame, PacketMachine};
 
 use acceptor::Acceptor;
 use inbox::{Inbox, Mail};

@@ -30,6 +30,7 @@ mod flow;
 mod instant;
 mod ladder;
 mod machine;
+mod packet;
 mod rng;
 mod timer;
 
@@ -37,5 +38,6 @@ pub use flow::{Flow, FlowId, Transport};
 pub use instant::Instant;
 pub use ladder::{Ladder, Record, RecordKind};
 pub use machine::{Machine, Receive, Transmit};
+pub use packet::{HEADROOM, Packet, RelayId, TAILROOM, Verdict};
 pub use rng::{Rng, SplitMix64};
 pub use timer::{TimerKey, TimerTable};

@@ -9,10 +9,11 @@ mod server;
 
 pub use client::Client;
 pub use credential::{Accounts, Any, Credential, NoAccounts, Quota, RestAccounts, StaticAccounts};
+/// What passes between the server and its driver for each packet.
+pub use farspeak_sansio::{HEADROOM, Packet, RelayId, TAILROOM, Verdict};
 pub use ledger::{Full, Ledger, Traffic, Usage, source_prefix};
 pub use policy::{PeerPolicy, Prefix};
 pub use server::{
-    Action, AlternateServer, ConnectionId, Counters, HEADROOM, LONGEST_REALM, Lifetimes, Packet, Quotas, RefusedByPeer,
-    RelayAddress, RelayId, RelayRefused, Residue, SecretKey, Server, ServerConfig, SessionId, SessionReport, TAILROOM,
-    Verdict, Which,
+    Action, AlternateServer, ConnectionId, Counters, LONGEST_REALM, Lifetimes, Quotas, RefusedByPeer, RelayAddress,
+    RelayRefused, Residue, SecretKey, Server, ServerConfig, SessionId, SessionReport, Which,
 };

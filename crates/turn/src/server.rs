@@ -12,6 +12,7 @@
 //! [`Server::poll_action`]. Before a request's message integrity has been checked nothing is remembered of it: nonces are
 //! stateless, the table of rate limits is of fixed size.
 
+mod action;
 mod allocate;
 mod allocation;
 mod bandwidth;
@@ -24,7 +25,6 @@ mod forward;
 mod hash;
 mod lifetime;
 mod mobility;
-mod packet;
 mod peers;
 mod permit;
 mod ports;
@@ -41,7 +41,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, FlowId, Instant, Rng, SplitMix64, TimerTable, Transmit};
+use farspeak_sansio::{
+    Flow, FlowId, HEADROOM, Instant, Packet, Rng, SplitMix64, TAILROOM, TimerTable, Transmit, Verdict,
+};
 use farspeak_stun::limit::RateLimit;
 use farspeak_stun::long_term::{Authority, Nonces};
 use farspeak_stun::{BindingServer, Class, Message, Method};
@@ -59,9 +61,9 @@ use reservation::Reservations;
 use slab::Slab;
 use tcp::TcpRelays;
 
+pub use action::{Action, RelayRefused};
 pub use config::{AlternateServer, LONGEST_REALM, Lifetimes, Quotas, RelayAddress, SecretKey, ServerConfig};
 pub use counters::Counters;
-pub use packet::{Action, HEADROOM, Packet, RelayId, RelayRefused, TAILROOM, Verdict};
 pub use report::{Residue, SessionId, SessionReport, Which};
 pub use tcp::{ConnectionId, RefusedByPeer};
 

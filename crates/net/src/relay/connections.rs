@@ -2,10 +2,10 @@
 
 use std::io;
 
-use farspeak_sansio::Flow;
+use farspeak_sansio::{Flow, HEADROOM};
 
 use super::handover::Handover;
-use super::machine::{Frame, HEADROOM, PacketMachine};
+use super::machine::{Frame, PacketMachine};
 use super::sockets::Arena;
 use super::stream::{Ending, Stage, Taken};
 use super::streams::Arrival;

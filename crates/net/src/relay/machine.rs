@@ -2,75 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
 
-use farspeak_sansio::{Flow, Instant, Transmit};
-
-/// Bytes before each packet that the machine may write to.
-pub const HEADROOM: usize = 48;
-/// Bytes behind each packet that the machine may write to.
-pub const TAILROOM: usize = 4;
-
-/// A datagram, or one message of a stream, inside a larger buffer.
-///
-/// At least [`HEADROOM`] bytes lie before `data` and [`TAILROOM`] behind it, to be written to at will.
-#[derive(Debug)]
-pub struct Packet<'a> {
-    /// The buffer.
-    pub buffer: &'a mut [u8],
-    /// Where in it the packet lies.
-    pub data: Range<usize>,
-}
-
-/// A relay socket, which the machine names and the loop opens.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RelayId {
-    /// Its place in the loop's table: small numbers, used again.
-    pub slot: u32,
-    /// Which tenant of the slot: packets for an earlier one are dropped.
-    pub generation: u32,
-}
-
-/// Where a packet goes. Ranges are within [`Packet::buffer`], whose bytes the machine may have changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Nowhere: it was dropped, or [`PacketMachine::poll_action`] has what is to be done.
-    Nothing,
-    /// Out of a relay socket.
-    ToPeer {
-        /// The socket.
-        relay: RelayId,
-        /// To whom.
-        peer: SocketAddr,
-        /// What.
-        data: Range<usize>,
-        /// Whether the network must not cut it in pieces.
-        dont_fragment: bool,
-    },
-    /// Back to a client, whichever shard its connection is on.
-    ToClient {
-        /// The client.
-        client: Flow,
-        /// What; on a stream with its padding.
-        data: Range<usize>,
-    },
-    /// To the machine of another shard, for [`PacketMachine::handle_relayed`].
-    ToShard {
-        /// Which shard.
-        shard: u8,
-        /// The relayed address that the packet is for.
-        to: SocketAddr,
-        /// The relayed address that it comes from.
-        from: SocketAddr,
-        /// What.
-        data: Range<usize>,
-    },
-    /// The whole packet, as it came, to the machine of another shard, for [`PacketMachine::handle_client`].
-    ToHome {
-        /// Which shard.
-        shard: u8,
-    },
-}
+use farspeak_sansio::{Flow, Instant, Packet, RelayId, Transmit, Verdict};
 
 /// What a machine wants done besides moving packets.
 #[derive(Debug)]

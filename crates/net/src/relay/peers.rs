@@ -6,11 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, FlowId, Instant};
+use farspeak_sansio::{Flow, FlowId, Instant, RelayId};
 use mio::net::TcpListener;
 use mio::{Interest, Registry};
 
-use super::machine::RelayId;
 use super::splice::Splice;
 use super::token;
 use crate::admission::Seat;
@@ -121,8 +120,8 @@ impl TcpPeers {
 
     /// Stops listening.
     pub(super) fn close(&mut self, relay: RelayId) {
-        if self.listeners.get(&relay.slot).is_some_and(|listener| listener.generation == relay.generation) {
-            self.listeners.remove(&relay.slot);
+        if self.listeners.get(&relay.slot()).is_some_and(|listener| listener.generation == relay.generation()) {
+            self.listeners.remove(&relay.slot());
         }
     }
 

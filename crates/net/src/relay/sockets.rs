@@ -3,13 +3,12 @@
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 
-use farspeak_sansio::{Flow, FlowId, Transport};
+use farspeak_sansio::{Flow, FlowId, HEADROOM, RelayId, TAILROOM, Transport};
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use quinn_udp::{RecvMeta, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::machine::{HEADROOM, RelayId, TAILROOM};
 use super::train::Trains;
 use super::{RelayUdpConfig, os, token};
 
@@ -145,14 +144,14 @@ impl Sockets {
         os::tell_errors(&socket, address)?;
         let _ = os::allow_fragments(&socket, address, true);
         let mut socket = UdpSocket::from_std(socket.into());
-        registry.register(&mut socket, token::new(token::RELAY, relay.slot), Interest::READABLE)?;
-        let slot = relay.slot as usize;
+        registry.register(&mut socket, token::new(token::RELAY, relay.slot()), Interest::READABLE)?;
+        let slot = relay.slot() as usize;
         if self.relays.len() <= slot {
             self.relays.resize_with(slot + 1, || None);
         }
         self.relays[slot] = Some(RelaySocket {
             socket,
-            generation: relay.generation,
+            generation: relay.generation(),
             appetite: Appetite::Four,
             postponed: false,
             trains: Trains::default(),
@@ -162,13 +161,13 @@ impl Sockets {
 
     /// Closing takes the socket out of the loop's interest.
     pub(super) fn close(&mut self, relay: RelayId) {
-        if let Some(slot) = self.relays.get_mut(relay.slot as usize) {
-            slot.take_if(|socket| socket.generation == relay.generation);
+        if let Some(slot) = self.relays.get_mut(relay.slot() as usize) {
+            slot.take_if(|socket| socket.generation == relay.generation());
         }
     }
 
     pub(super) fn is_open(&self, relay: RelayId) -> bool {
-        self.relay(relay.slot).is_some_and(|socket| socket.generation == relay.generation)
+        self.relay(relay.slot()).is_some_and(|socket| socket.generation == relay.generation())
     }
 
     pub(super) fn relay(&self, slot: u32) -> Option<&RelaySocket> {

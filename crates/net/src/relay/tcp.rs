@@ -8,13 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use farspeak_sansio::{Flow, FlowId};
+use farspeak_sansio::{Flow, FlowId, RelayId};
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::inbox::Mail;
-use super::machine::{PacketMachine, RelayId};
+use super::machine::PacketMachine;
 use super::peers::{Join, Listener, Peer, Stage};
 use super::sockets::{self, Arena};
 use super::splice::{Pumped, SPACE, Splice};
@@ -35,10 +35,10 @@ impl<M: PacketMachine> Worker<M> {
         let socket = relayed_socket(address)?;
         socket.listen(BACKLOG)?;
         let mut socket = TcpListener::from_std(socket.into());
-        let token = token::new(token::RELAY_LISTENER, relay.slot);
+        let token = token::new(token::RELAY_LISTENER, relay.slot());
         self.poll.registry().register(&mut socket, token, Interest::READABLE)?;
-        let listener = Listener { socket, generation: relay.generation, failing: false, postponed: false };
-        self.tcp.listeners.insert(relay.slot, listener);
+        let listener = Listener { socket, generation: relay.generation(), failing: false, postponed: false };
+        self.tcp.listeners.insert(relay.slot(), listener);
         Ok(())
     }
 
@@ -46,7 +46,7 @@ impl<M: PacketMachine> Worker<M> {
     pub(super) fn accept_peers(&mut self, slot: u32) {
         for _ in 0..ACCEPTS {
             let Some(listener) = self.tcp.listeners.get_mut(&slot) else { return };
-            let relay = RelayId { slot, generation: listener.generation };
+            let relay = RelayId::new(slot, listener.generation);
             let (socket, remote) = match listener.socket.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

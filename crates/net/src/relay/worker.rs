@@ -12,14 +12,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, Instant, Transport};
+use farspeak_sansio::{Flow, HEADROOM, Instant, Packet, RelayId, TAILROOM, Transport, Verdict};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use super::acceptor::Acceptor;
 use super::counters::RelayCounters;
 use super::inbox::{Errand, Inbox, Mail, Packets};
-use super::machine::{Action, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
+use super::machine::{Action, PacketMachine};
 use super::peers::TcpPeers;
 use super::sockets::{self, Arena, Sender, Sockets};
 use super::stream::Ending;
@@ -216,7 +216,7 @@ impl<M: PacketMachine> Worker<M> {
 
     fn receive_from_peers(&mut self, slot: u32, arena: &mut Arena) {
         let Some(relay) = self.sockets.relay_mut(slot) else { return };
-        let (id, appetite) = (RelayId { slot, generation: relay.generation }, relay.appetite);
+        let (id, appetite) = (RelayId::new(slot, relay.generation), relay.appetite);
         self.counters.receive_calls += 1;
         let count = match arena.receive(&relay.socket, self.train.kernel(), appetite) {
             Ok(count) => count,
@@ -258,7 +258,7 @@ impl<M: PacketMachine> Worker<M> {
     fn read_errors(&mut self, slot: u32) {
         for _ in 0..ERRORS {
             let Some(relay) = self.sockets.relay(slot) else { return };
-            let id = RelayId { slot, generation: relay.generation };
+            let id = RelayId::new(slot, relay.generation);
             match os::next_error(&relay.socket) {
                 Ok(Some(icmp)) => {
                     let peer = sockets::plain(icmp.peer);
@@ -292,7 +292,7 @@ impl<M: PacketMachine> Worker<M> {
             Verdict::Nothing => self.act(),
             Verdict::ToPeer { relay, peer, data, dont_fragment } => {
                 if self.sockets.is_open(relay) && peer.port() != 0 {
-                    let way = Way { from: Sender::Relay(relay.slot), to: peer, source: None, dont_fragment };
+                    let way = Way { from: Sender::Relay(relay.slot()), to: peer, source: None, dont_fragment };
                     self.train.push(way, &buffer[data], &mut self.sockets, &mut self.counters);
                 }
             }

@@ -6,11 +6,9 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use farspeak_net::relay::{
-    self, Action, Frame, Packet, PacketMachine, Relay, RelayBirth, RelayConfig, RelayCounters, RelayId, Verdict,
-};
+use farspeak_net::relay::{self, Action, Frame, PacketMachine, Relay, RelayBirth, RelayConfig, RelayCounters};
 use farspeak_net::{Clock, Listener};
-use farspeak_sansio::{Flow, Instant, Transmit, Transport};
+use farspeak_sansio::{Flow, Instant, Packet, RelayId, Transmit, Transport, Verdict};
 
 use crate::common::loopback;
 
@@ -51,7 +49,7 @@ impl PacketMachine for Forwarder {
         let body = data.start + 2..data.end;
         match &buffer[body.clone()] {
             b"open" => {
-                let relay = RelayId { slot: self.clients.len() as u32, generation: 7 };
+                let relay = RelayId::new(self.clients.len() as u32, 7);
                 self.clients.push(client);
                 // Any free port: found by binding to it once.
                 let port = std::net::UdpSocket::bind(loopback()).unwrap().local_addr().unwrap().port();
@@ -72,7 +70,7 @@ impl PacketMachine for Forwarder {
                 let Some(slot) = self.clients.iter().position(|known| *known == client) else {
                     return Verdict::Nothing;
                 };
-                let relay = RelayId { slot: slot as u32, generation: 7 };
+                let relay = RelayId::new(slot as u32, 7);
                 Verdict::ToPeer { relay, peer, data: body.start + 3..body.end, dont_fragment: false }
             }
             _ => Verdict::ToClient { client, data },
@@ -84,7 +82,7 @@ impl PacketMachine for Forwarder {
         let start = data.start - 2;
         buffer[start..data.start].copy_from_slice(&(data.len() as u16).to_be_bytes());
         buffer[data.end..data.end + 4].fill(0xee); // as padding would be
-        Verdict::ToClient { client: self.clients[relay.slot as usize], data: start..data.end }
+        Verdict::ToClient { client: self.clients[relay.slot() as usize], data: start..data.end }
     }
 
     fn handle_relayed(&mut self, _: Instant, _: SocketAddr, _: SocketAddr, _: Packet<'_>) -> Verdict {
@@ -93,7 +91,7 @@ impl PacketMachine for Forwarder {
 
     fn handle_icmp(&mut self, _: Instant, relay: RelayId, peer: SocketAddr, icmp_type: u8, icmp_code: u8, _: u32) {
         let text = format!("icmp {icmp_type} {icmp_code} {}", peer.port());
-        self.say(self.clients[relay.slot as usize], text.as_bytes());
+        self.say(self.clients[relay.slot() as usize], text.as_bytes());
     }
 
     fn relay_opened(&mut self, _: Instant, _: RelayId, result: Result<(), io::ErrorKind>) {

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use farspeak_net::relay::{Action, Frame, HEADROOM, Packet, PacketMachine, RelayId, TAILROOM, Verdict};
-use farspeak_sansio::{Flow, Instant};
+use farspeak_net::relay::{Action, Frame, PacketMachine};
+use farspeak_sansio::{Flow, Instant, Packet, RelayId, Verdict};
 use farspeak_stun::channel_data::RFC5766_CHANNELS;
 use farspeak_stun::framing;
 use farspeak_turn::{self as turn, ConnectionId, RefusedByPeer, RelayRefused, Server};
@@ -16,24 +16,21 @@ pub struct TurnMachine {
     pub server: Server,
 }
 
-// What the server writes around a packet is what the loop leaves room for.
-const _: () = assert!(turn::HEADROOM <= HEADROOM && turn::TAILROOM <= TAILROOM);
-
 impl PacketMachine for TurnMachine {
     fn handle_client(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict {
-        verdict(self.server.handle_client(now, client, inner(packet)))
+        self.server.handle_client(now, client, packet)
     }
 
     fn handle_peer(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, packet: Packet<'_>) -> Verdict {
-        verdict(self.server.handle_peer(now, to_turn(relay), peer, inner(packet)))
+        self.server.handle_peer(now, relay, peer, packet)
     }
 
     fn handle_relayed(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, packet: Packet<'_>) -> Verdict {
-        verdict(self.server.handle_relayed(now, to, from, inner(packet)))
+        self.server.handle_relayed(now, to, from, packet)
     }
 
     fn handle_icmp(&mut self, now: Instant, relay: RelayId, peer: SocketAddr, icmp_type: u8, icmp_code: u8, data: u32) {
-        self.server.handle_icmp(now, to_turn(relay), peer, icmp_type, icmp_code, data);
+        self.server.handle_icmp(now, relay, peer, icmp_type, icmp_code, data);
     }
 
     fn relay_opened(&mut self, now: Instant, relay: RelayId, result: Result<(), io::ErrorKind>) {
@@ -41,11 +38,11 @@ impl PacketMachine for TurnMachine {
             io::ErrorKind::AddrInUse => RelayRefused::InUse,
             _ => RelayRefused::Unavailable,
         });
-        self.server.relay_opened(now, to_turn(relay), result);
+        self.server.relay_opened(now, relay, result);
     }
 
     fn accepted(&mut self, now: Instant, relay: RelayId, peer: SocketAddr) -> Option<u32> {
-        self.server.accepted(now, to_turn(relay), peer).map(ConnectionId::number)
+        self.server.accepted(now, relay, peer).map(ConnectionId::number)
     }
 
     fn connected(&mut self, now: Instant, connection: u32, result: Result<(), io::ErrorKind>) {
@@ -71,10 +68,10 @@ impl PacketMachine for TurnMachine {
     fn poll_action(&mut self) -> Option<Action> {
         Some(match self.server.poll_action()? {
             turn::Action::Transmit(transmit) => Action::Transmit(transmit),
-            turn::Action::Open { relay, address, .. } => Action::Open { relay: from_turn(relay), address },
-            turn::Action::Close { relay } => Action::Close { relay: from_turn(relay) },
+            turn::Action::Open { relay, address, .. } => Action::Open { relay, address },
+            turn::Action::Close { relay } => Action::Close { relay },
             turn::Action::CloseClient(client) => Action::CloseClient(client),
-            turn::Action::Listen { relay, address } => Action::Listen { relay: from_turn(relay), address },
+            turn::Action::Listen { relay, address } => Action::Listen { relay, address },
             turn::Action::Connect { connection, address, peer, .. } => {
                 Action::Connect { connection: connection.number(), address, peer }
             }
@@ -96,30 +93,6 @@ impl PacketMachine for TurnMachine {
             framing::Frame::Lost => Frame::Lost,
         }
     }
-}
-
-fn inner(packet: Packet<'_>) -> turn::Packet<'_> {
-    turn::Packet { buffer: packet.buffer, data: packet.data }
-}
-
-fn verdict(verdict: turn::Verdict) -> Verdict {
-    match verdict {
-        turn::Verdict::Nothing => Verdict::Nothing,
-        turn::Verdict::ToPeer { relay, peer, data, dont_fragment } => {
-            Verdict::ToPeer { relay: from_turn(relay), peer, data, dont_fragment }
-        }
-        turn::Verdict::ToClient { client, data } => Verdict::ToClient { client, data },
-        turn::Verdict::ToShard { shard, to, from, data } => Verdict::ToShard { shard, to, from, data },
-        turn::Verdict::ToHome { shard } => Verdict::ToHome { shard },
-    }
-}
-
-const fn to_turn(relay: RelayId) -> turn::RelayId {
-    turn::RelayId::new(relay.slot, relay.generation)
-}
-
-const fn from_turn(relay: turn::RelayId) -> RelayId {
-    RelayId { slot: relay.slot() as u32, generation: relay.generation() }
 }
 
 /// What ChannelData can say.

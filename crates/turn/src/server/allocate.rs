@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use farspeak_sansio::Instant;
+use farspeak_sansio::{Instant, RelayId};
 use farspeak_stun::Message;
 use farspeak_stun::attribute::{AddressErrorCode, AddressFamily, Attribute, AttributeType, ErrorCode, Malformed};
 
+use super::action::RelayRefused;
 use super::allocation::{Allocation, FAMILIES, Lease, Owner, index};
 use super::lifetime::Timer;
-use super::packet::{RelayId, RelayRefused};
 use super::peers::Peers;
 use super::ports::Parity;
 use super::relay::Holder;
@@ -256,7 +256,7 @@ impl Server {
 
     /// The driver's answer to [`Action::Open`](super::Action::Open) and [`Action::Listen`](super::Action::Listen).
     pub fn relay_opened(&mut self, now: Instant, relay: RelayId, result: Result<(), RelayRefused>) {
-        let slot = relay.slot() as u32;
+        let slot = relay.slot();
         if !self.relays.is_current(slot, relay.generation()) {
             return;
         }

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use farspeak_sansio::{Instant, Transmit};
+use farspeak_sansio::{Instant, Packet, RelayId, Transmit, Verdict};
 use farspeak_stun::attribute::Icmp;
 use farspeak_stun::indication::Prefix;
 use farspeak_stun::{Attribute, Class, Method, TransactionId, Writer, channel_data};
 
 use super::Server;
-use super::packet::{Action, Packet, RelayId, Verdict};
+use super::action::Action;
 use super::relay::{Holder, Place};
 
 impl Server {

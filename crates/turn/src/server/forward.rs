@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use farspeak_sansio::{Flow, Instant};
+use farspeak_sansio::{Flow, Instant, Packet, Verdict};
 use farspeak_stun::channel_data::{self, ChannelData};
 use farspeak_stun::{AttributeType, Message};
 
 use super::Server;
 use super::flows::Home;
-use super::packet::{Packet, Verdict};
 use super::relay::Place;
 
 /// Data that a client wants sent.

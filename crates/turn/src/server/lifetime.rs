@@ -6,9 +6,9 @@ use farspeak_sansio::{Flow, Instant};
 use farspeak_stun::attribute::ErrorCode;
 
 use super::Server;
+use super::action::Action;
 use super::allocation::{Allocation, Owner};
 use super::flows::Home;
-use super::packet::Action;
 use super::relay::{Holder, Relay};
 use super::slab::Slab;
 use super::tcp::{ConnectionId, TcpRelays};

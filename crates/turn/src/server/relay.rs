@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use farspeak_sansio::Rng;
+use farspeak_sansio::{RelayId, Rng};
 use farspeak_stun::attribute::AddressFamily;
 
+use super::action::Action;
 use super::config::{RelayAddress, ServerConfig};
-use super::packet::{Action, RelayId};
 use super::ports::{Parity, Ports};
 use super::{Server, Verdict};
 use crate::policy::{PeerPolicy, Refused};
@@ -145,7 +145,7 @@ impl Server {
     /// The relay that a driver means, unless it has been closed since.
     #[inline]
     pub(super) fn relay_of(&self, id: RelayId) -> Option<&Relay> {
-        let slot = id.slot() as u32;
+        let slot = id.slot();
         self.relays.get(slot).filter(|_| self.relays.is_current(slot, id.generation()))
     }
 

@@ -1,14 +1,14 @@
 //! Requests: who asks, what is refused to everybody, and how answers are written. RFC 8656 §5, RFC 8489 §9.2.4.
 
-use farspeak_sansio::{Flow, Instant, Transmit};
+use farspeak_sansio::{Flow, Instant, Transmit, Verdict};
 use farspeak_stun::attribute::{Attribute, AttributeType, ErrorCode, UnknownAttributes};
 use farspeak_stun::limit::longest_answer;
 use farspeak_stun::long_term::{Authenticated, Refused};
 use farspeak_stun::{Class, Malformed, Message, Method, TransactionId, Writer};
 
+use super::action::Action;
 use super::allocation::Owner;
 use super::flows::Home;
-use super::packet::{Action, Verdict};
 use super::{ConnectionId, Server, reservation};
 use crate::credential::Credential;
 

@@ -5,14 +5,14 @@ use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, FlowId, Instant, Transmit};
+use farspeak_sansio::{Flow, FlowId, Instant, RelayId, Transmit};
 use farspeak_stun::attribute::{Attribute, ErrorCode};
 use farspeak_stun::{Class, Message, Method, TransactionId, Writer};
 
 use super::Server;
+use super::action::Action;
 use super::allocate::NOT_FOR_TCP;
 use super::lifetime::Timer;
-use super::packet::{Action, RelayId};
 use super::relay::{Holder, Place};
 use super::request::{Asker, Fault, Request};
 

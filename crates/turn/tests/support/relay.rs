@@ -35,7 +35,7 @@ pub struct Relay {
     pub server: Server,
     open: HashMap<SocketAddr, RelayId>,
     /// Addresses of relay sockets, by slot.
-    sockets: HashMap<usize, (RelayId, SocketAddr)>,
+    sockets: HashMap<u32, (RelayId, SocketAddr)>,
     buffer: Vec<u8>,
     transmits: VecDeque<Transmit>,
     closes: VecDeque<Flow>,

@@ -56,7 +56,7 @@ pub struct World {
     pub now: Instant,
     pub ledger: Arc<Ledger>,
     /// Relay sockets by slot.
-    pub sockets: HashMap<usize, (RelayId, SocketAddr)>,
+    pub sockets: HashMap<u32, (RelayId, SocketAddr)>,
     /// Their addresses.
     pub open: HashSet<SocketAddr>,
     /// Everything that is no answer to a client: closed streams, connections.
