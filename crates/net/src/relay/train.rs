@@ -51,8 +51,9 @@ impl Train {
 
     /// Sends a datagram, now or with those that follow; all have gone after [`Self::flush`].
     pub(super) fn push(&mut self, way: Way, bytes: &[u8], sockets: &mut Sockets, counters: &mut RelayCounters) {
+        // An empty one would vanish behind others: the kernel counts bytes.
         let fits = self.way == Some(way)
-            && bytes.len() <= self.segment
+            && (1..=self.segment).contains(&bytes.len())
             && self.count < self.most
             && self.buffer.len() + bytes.len() <= LONGEST;
         if !fits {
@@ -184,7 +185,37 @@ const PAUSE: u16 = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use farspeak_sansio::RelayId;
+
+    use super::super::RelayUdpConfig;
     use super::*;
+
+    #[test]
+    fn every_mix_of_sizes_arrives_as_it_was_pushed() {
+        let peer = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let mut sockets = Sockets::new(RelayUdpConfig::default());
+        sockets.open(poll.registry(), RelayId::new(0, 1), (std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let (mut train, mut counters) = (Train::new().unwrap(), RelayCounters::default());
+        let to = peer.local_addr().unwrap();
+        let way = Way { from: Sender::Relay(0), to, source: None, dont_fragment: false };
+        let sizes = [0, 7, 1472, 2000];
+        let mixes = (0..256).map(|mix| [mix / 64, mix / 16 % 4, mix / 4 % 4, mix % 4].map(|size| sizes[size]));
+        for mix in mixes {
+            for (number, size) in mix.into_iter().enumerate() {
+                train.push(way, &vec![number as u8; size], &mut sockets, &mut counters);
+            }
+            train.flush(&mut sockets, &mut counters);
+            for (number, size) in mix.into_iter().enumerate() {
+                let mut buffer = [0; 4096];
+                let length = peer.recv(&mut buffer).unwrap_or_else(|_| panic!("{number} of {mix:?} is lost"));
+                assert_eq!(buffer[..length], vec![number as u8; size], "{number} of {mix:?}");
+            }
+        }
+    }
 
     #[test]
     fn trains_are_tried_again_after_a_pause() {
