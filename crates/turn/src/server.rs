@@ -183,7 +183,10 @@ impl Server {
     fn message(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict {
         let Ok(message) = Message::parse(&packet.buffer[packet.data.clone()]) else { return self.malformed() };
         if message.is(Class::Indication, Method::SEND) {
-            return self.send_indication(now, client, packet);
+            return match self.read_send(now, &client, &message, packet.data.start) {
+                Ok(outgoing) => self.forward(now, &client, outgoing, packet),
+                Err(verdict) => verdict,
+            };
         }
         if message.has_fingerprint() && !message.check_fingerprint() {
             return self.malformed();

@@ -12,7 +12,7 @@ use super::flows::Home;
 use super::relay::Place;
 
 /// Data that a client wants sent.
-struct Outgoing {
+pub(super) struct Outgoing {
     /// The client's allocation.
     slot: u32,
     peer: SocketAddr,
@@ -39,17 +39,22 @@ impl Server {
         self.forward(now, &client, outgoing, packet)
     }
 
-    /// A Send indication from a client.
-    pub(super) fn send_indication(&mut self, now: Instant, client: Flow, packet: Packet<'_>) -> Verdict {
-        let slot = match self.home(&client) {
+    /// What a Send indication asks for that begins at `at` in its packet's buffer. `Err`: it goes elsewhere, or nowhere.
+    pub(super) fn read_send(
+        &mut self,
+        now: Instant,
+        client: &Flow,
+        message: &Message<'_>,
+        at: usize,
+    ) -> Result<Outgoing, Verdict> {
+        let slot = match self.home(client) {
             Some(Home::Here(slot)) => slot,
-            Some(Home::Shard(shard, _)) => return self.send_home(now, &client, shard),
-            None => return self.stray(),
+            Some(Home::Shard(shard, _)) => return Err(self.send_home(now, client, shard)),
+            None => return Err(self.stray()),
         };
-        let Ok(message) = Message::parse(&packet.buffer[packet.data.clone()]) else { return self.malformed() };
         let dont_fragment = message.has(AttributeType::DONT_FRAGMENT);
         let (Ok(Some(peer)), Some(data)) = (message.xor_peer_address(), message.find(AttributeType::DATA)) else {
-            return self.malformed();
+            return Err(self.malformed());
         };
         // Whatever else has to be understood is not; nor is DONT-FRAGMENT if it cannot be done (RFC 8656 §11.2).
         let known =
@@ -58,23 +63,22 @@ impl Server {
             || dont_fragment && !self.config.dont_fragment
             || message.has_fingerprint() && !message.check_fingerprint()
         {
-            return self.malformed();
+            return Err(self.malformed());
         }
         let Ok(canonical) = self.judge(peer) else {
             self.counters.forbidden += 1;
-            return Verdict::Nothing;
+            return Err(Verdict::Nothing);
         };
         // A mapped address would leave by the other family (RFC 8656 §10.2).
         if canonical.is_ipv4() != peer.is_ipv4() {
-            return self.unpermitted();
+            return Err(self.unpermitted());
         }
-        let start = data.as_ptr().addr() - packet.buffer.as_ptr().addr();
-        let outgoing = Outgoing { slot, peer: canonical, data: start..start + data.len(), dont_fragment };
-        self.forward(now, &client, outgoing, packet)
+        let start = at + data.as_ptr().addr() - message.bytes().as_ptr().addr();
+        Ok(Outgoing { slot, peer: canonical, data: start..start + data.len(), dont_fragment })
     }
 
     /// Lets data pass if its peer is permitted.
-    fn forward(&mut self, now: Instant, client: &Flow, outgoing: Outgoing, packet: Packet<'_>) -> Verdict {
+    pub(super) fn forward(&mut self, now: Instant, client: &Flow, outgoing: Outgoing, packet: Packet<'_>) -> Verdict {
         let Outgoing { slot, peer, data, dont_fragment } = outgoing;
         let rate = self.rate;
         let Some(allocation) = self.allocations.get_mut(slot) else { return self.stray() };
