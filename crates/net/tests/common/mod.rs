@@ -158,6 +158,15 @@ pub fn quick() -> NetConfig {
     NetConfig { shards: 1, stream, ..NetConfig::default() }
 }
 
+/// Runs a test at the loopback address of each family that this machine has.
+pub fn each_family(test: impl Fn(SocketAddr)) {
+    test(loopback());
+    match std::net::UdpSocket::bind(loopback6()) {
+        Ok(_) => test(loopback6()),
+        Err(error) => println!("skipped over IPv6: {error}"),
+    }
+}
+
 pub fn names() -> Names {
     Names { dns: vec!["localhost".into()], addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()] }
 }
@@ -358,9 +367,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lined<S> {
 
 /// Fails the test instead of hanging.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("nothing happened in time")
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing happened in time")
 }
 
 pub fn unbound(transport: Transport, local: SocketAddr, remote: SocketAddr) -> Flow {
     Flow { id: FlowId::UNBOUND, transport, local, remote }
 }
+
+/// How long a test waits for what must come: long, for machines that have much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,37 +4,46 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use farspeak_net::relay::{self, Action, Frame, PacketMachine, Relay, RelayBirth, RelayConfig, RelayCounters};
 use farspeak_net::{Clock, Listener};
 use farspeak_sansio::{Flow, Instant, Packet, RelayId, Transmit, Transport, Verdict};
 
-use crate::common::loopback;
+use crate::common::{PATIENCE, loopback};
 
 /// `length bytes`.
 pub fn message(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
 }
 
-/// Data for a peer at that port of the loopback address.
+/// Data for a peer at that port.
 pub fn to(port: u16, bytes: &[u8]) -> Vec<u8> {
     message(&[&b"p"[..], &port.to_be_bytes(), bytes].concat())
 }
 
-/// `open`: a relay socket for this client. `p`, port, data: to a peer. `home`: to the other shard. Else an echo. What a peer
+/// `open`: a relay socket for this client. `p`, port, data: to a peer at the address that the client has reached. `home`: to the other shard. Else an echo. What a peer
 /// sends goes to the client as a message.
 pub struct Forwarder {
     shard: u8,
     shards: u8,
     actions: VecDeque<Action>,
-    clients: Vec<Flow>,
+    /// Those that have a relay socket, or will have one, and its port.
+    clients: Vec<(Flow, u16)>,
     gone: Sender<Flow>,
 }
 
 impl Forwarder {
     fn say(&mut self, flow: Flow, text: &[u8]) {
         self.actions.push_back(Action::Transmit(Transmit { flow, bytes: message(text).into() }));
+    }
+
+    /// Opens a relay socket of the client's family, at any free port: found by binding to it once.
+    fn open(&mut self, slot: usize) {
+        let (client, port) = &mut self.clients[slot];
+        let free = std::net::UdpSocket::bind((client.local.ip(), 0)).unwrap();
+        *port = free.local_addr().unwrap().port();
+        let address = SocketAddr::new(client.local.ip(), *port);
+        self.actions.push_back(Action::Open { relay: RelayId::new(slot as u32, 7), address });
     }
 
     fn at_home(&mut self, client: Flow) -> Verdict {
@@ -49,12 +58,8 @@ impl PacketMachine for Forwarder {
         let body = data.start + 2..data.end;
         match &buffer[body.clone()] {
             b"open" => {
-                let relay = RelayId::new(self.clients.len() as u32, 7);
-                self.clients.push(client);
-                // Any free port: found by binding to it once.
-                let port = std::net::UdpSocket::bind(loopback()).unwrap().local_addr().unwrap().port();
-                self.actions.push_back(Action::Open { relay, address: SocketAddr::new(loopback().ip(), port) });
-                self.say(client, &[&b"opened "[..], &port.to_be_bytes()].concat());
+                self.clients.push((client, 0));
+                self.open(self.clients.len() - 1);
                 Verdict::Nothing
             }
             b"home" if client.id.shard() == self.shard && self.shards > 1 => Verdict::ToHome { shard: 1 - self.shard },
@@ -66,8 +71,8 @@ impl PacketMachine for Forwarder {
             b"quiet" => Verdict::Nothing,
             b"panic" => panic!("as the test wants"),
             [b'p', high, low, ..] => {
-                let peer = SocketAddr::new(loopback().ip(), u16::from_be_bytes([*high, *low]));
-                let Some(slot) = self.clients.iter().position(|known| *known == client) else {
+                let peer = SocketAddr::new(client.local.ip(), u16::from_be_bytes([*high, *low]));
+                let Some(slot) = self.clients.iter().position(|(known, _)| *known == client) else {
                     return Verdict::Nothing;
                 };
                 let relay = RelayId::new(slot as u32, 7);
@@ -82,7 +87,7 @@ impl PacketMachine for Forwarder {
         let start = data.start - 2;
         buffer[start..data.start].copy_from_slice(&(data.len() as u16).to_be_bytes());
         buffer[data.end..data.end + 4].fill(0xee); // as padding would be
-        Verdict::ToClient { client: self.clients[relay.slot() as usize], data: start..data.end }
+        Verdict::ToClient { client: self.clients[relay.slot() as usize].0, data: start..data.end }
     }
 
     fn handle_relayed(&mut self, _: Instant, _: SocketAddr, _: SocketAddr, _: Packet<'_>) -> Verdict {
@@ -91,11 +96,15 @@ impl PacketMachine for Forwarder {
 
     fn handle_icmp(&mut self, _: Instant, relay: RelayId, peer: SocketAddr, icmp_type: u8, icmp_code: u8, _: u32) {
         let text = format!("icmp {icmp_type} {icmp_code} {}", peer.port());
-        self.say(self.clients[relay.slot() as usize], text.as_bytes());
+        self.say(self.clients[relay.slot() as usize].0, text.as_bytes());
     }
 
-    fn relay_opened(&mut self, _: Instant, _: RelayId, result: Result<(), io::ErrorKind>) {
-        result.unwrap();
+    fn relay_opened(&mut self, _: Instant, relay: RelayId, result: Result<(), io::ErrorKind>) {
+        let (client, port) = self.clients[relay.slot() as usize];
+        match result {
+            Ok(()) => self.say(client, &[&b"opened "[..], &port.to_be_bytes()].concat()),
+            Err(_) => self.open(relay.slot() as usize), // another process was quicker
+        }
     }
 
     fn handle_client_gone(&mut self, _: Instant, client: Flow) {
@@ -133,7 +142,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(shards: u8, transports: &[Transport]) -> Self {
-        let listeners = transports.iter().map(|transport| Listener::plain(*transport, loopback())).collect();
+        Self::at(loopback(), shards, transports)
+    }
+
+    pub fn at(address: SocketAddr, shards: u8, transports: &[Transport]) -> Self {
+        let listeners = transports.iter().map(|transport| Listener::plain(*transport, address)).collect();
         Self::listen(shards, listeners, RelayConfig::default())
     }
 
@@ -158,11 +171,11 @@ impl Running {
     pub fn counters(&self) -> RelayCounters {
         let (sender, receiver) = channel();
         self.relay.handle().run(0, move |_, counters, _| sender.send(*counters).unwrap()).unwrap();
-        receiver.recv_timeout(Duration::from_secs(10)).unwrap()
+        receiver.recv_timeout(PATIENCE).unwrap()
     }
 
     pub fn client_is_gone_after(&self, act: impl FnOnce()) {
         act();
-        self.gone.recv_timeout(Duration::from_secs(10)).unwrap();
+        self.gone.recv_timeout(PATIENCE).unwrap();
     }
 }
