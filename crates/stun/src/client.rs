@@ -374,7 +374,8 @@ impl Client {
         let pending = self.pending.swap_remove(at);
         self.proven |= message.has_integrity() && self.is_challenged();
         let round_trip = pending.transaction.round_trip(now);
-        if let Some(round_trip) = round_trip {
+        // A stream's includes its handshakes and its own repetitions: not what a datagram takes.
+        if let Some(round_trip) = round_trip.filter(|_| !pending.transaction.flow().transport.is_reliable()) {
             self.measured(now, pending.transaction.flow().remote.ip(), round_trip);
         }
         self.events.push_back(Event::Response { request: pending.request, bytes: message.bytes().into(), round_trip });

@@ -118,6 +118,18 @@ fn a_slow_server_gets_a_longer_rto_and_karn_counts_no_retransmitted_request() {
 }
 
 #[test]
+fn what_a_stream_takes_says_nothing_about_datagrams() {
+    let mut client = client(Authentication::None);
+    client.request(Instant::ZERO, tcp(), Request::binding()).unwrap();
+    let answer = respond(&sent(&mut client), Class::Success, |_| {});
+    receive(&mut client, Instant::ZERO + ms(3000), tcp(), &answer);
+    assert!(is_response(&mut client));
+    let now = Instant::ZERO + ms(3000);
+    client.request(now, udp(), Request::binding()).unwrap();
+    assert_eq!(client.poll_timeout(), Some(now + ms(500)));
+}
+
+#[test]
 fn refuses_more_than_ten_requests_to_one_server() {
     let mut client = client(Authentication::None);
     for _ in 0..10 {
@@ -253,6 +265,33 @@ fn answers_a_challenge_with_sha256_and_a_stale_nonce_with_the_next() {
         assert!(is_response(&mut client));
         assert_eq!((client.outstanding(), client.poll_timeout()), (0, None));
     }
+}
+
+#[test]
+fn refuses_a_challenge_with_attributes_that_nobody_here_knows() {
+    let (authority, mut client) = (authority(), long_term("wonderland"));
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let first = sent(&mut client);
+    let challenge = respond(&first, Class::Error, |writer| {
+        writer.push(Attribute::ErrorCode(ErrorCode::UNAUTHENTICATED)).push_raw(AttributeType(0x7ff0), b"");
+        authority.challenge(Instant::ZERO, udp().local, writer);
+    });
+    receive(&mut client, Instant::ZERO, udp(), &challenge);
+    assert!(client.poll_transmit().is_none(), "RFC 8489 §6.3.4: before any authentication");
+    assert_eq!(failure(&mut client), Some(Failure::Refused(Hopeless::BadChallenge)));
+}
+
+#[test]
+fn a_user_name_is_sent_as_it_was_prepared() {
+    let mut client = client(Authentication::LongTerm(Credentials::new("white\u{3000}rabbit", "late")));
+    client.request(Instant::ZERO, udp(), allocate()).unwrap();
+    let challenge = serve(&authority(), Instant::ZERO, &sent(&mut client));
+    receive(&mut client, Instant::ZERO, udp(), &challenge);
+    let sealed = sent(&mut client);
+    let message = Message::parse(&sealed).unwrap();
+    assert_eq!(message.username(), Ok(Some("white rabbit")));
+    let key = Key::long_term_sha256("white rabbit", "example.org", "late").unwrap();
+    assert!(message.check_integrity(&key).is_ok());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The client's end: what it learnt from a server's challenges, RFC 8489 §9.2.3 and §9.2.5.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use super::{NotOpaque, SecurityFeatures, userhash};
-use crate::attribute::{Attribute, PasswordAlgorithm, PasswordAlgorithms};
+use super::{NotOpaque, SecurityFeatures, opaque_string, userhash};
+use crate::attribute::{Attribute, AttributeType, PasswordAlgorithm, PasswordAlgorithms};
 use crate::{Class, Integrity, Key, Message, Writer};
 
 /// A user name and password for one server, and the server's latest challenge.
@@ -58,7 +59,8 @@ pub enum Hopeless {
     BidDown,
     /// None of the server's algorithms is known here.
     NoAlgorithm,
-    /// The challenge lacks REALM or NONCE, or one is malformed.
+    /// The challenge lacks REALM or NONCE, one is malformed, or it carries comprehension-required attributes that nobody
+    /// here knows (RFC 8489 §6.3.4).
     BadChallenge,
     /// User name, realm or password cannot be prepared ([`NotOpaque`]).
     NotOpaque,
@@ -67,7 +69,10 @@ pub enum Hopeless {
 impl Credentials {
     /// Nothing is known of the server yet.
     pub fn new(username: &str, password: &str) -> Self {
-        Self { username: username.to_owned(), password: password.to_owned(), challenge: None }
+        // USERNAME "MUST have been processed using the OpaqueString profile" (RFC 8489 §14.3); a name that cannot be is
+        // found out when there is a key to make.
+        let prepared = opaque_string(username).unwrap_or(Cow::Borrowed(username));
+        Self { username: prepared.into_owned(), password: password.to_owned(), challenge: None }
     }
 
     /// Whether requests will be sealed: after the first challenge.
@@ -133,6 +138,9 @@ impl Credentials {
     }
 
     fn learn(&mut self, request: &Message<'_>, response: &Message<'_>, code: u16) -> Result<(), Hopeless> {
+        if response.not_understood(AttributeType::is_known).next().is_some() {
+            return Err(Hopeless::BadChallenge);
+        }
         let (Ok(Some(realm)), Ok(Some(nonce))) = (response.realm(), response.nonce()) else {
             return Err(Hopeless::BadChallenge);
         };
