@@ -108,9 +108,9 @@ impl RateLimit {
 }
 
 /// How many bytes an answer to a stranger's datagram may have: 2.5 times the request, IP and UDP headers counted on
-/// both.
+/// both. A v4-mapped address is a socket's name for what travels as IPv4.
 pub fn longest_answer(request: usize, stranger: IpAddr) -> usize {
-    let headers = if stranger.is_ipv4() { 28 } else { 48 };
+    let headers = if stranger.to_canonical().is_ipv4() { 28 } else { 48 };
     (request + headers) * 5 / 2 - headers
 }
 
@@ -131,6 +131,19 @@ mod tests {
         assert_eq!(admitted(&mut limit, Instant::ZERO + Duration::from_secs(1)), 10);
         assert_eq!(admitted(&mut limit, Instant::ZERO + Duration::from_secs(60)), 20);
         assert!(limit.admit(Instant::ZERO + Duration::from_secs(60), [192, 0, 3, 1].into()));
+    }
+
+    #[test]
+    fn the_longest_answer_counts_the_headers_that_travel() {
+        for (stranger, request, longest) in [
+            ("192.0.2.1", 20, 92),
+            ("2001:db8::1", 20, 122),
+            ("::ffff:192.0.2.1", 20, 92),
+            ("192.0.2.1", 21, 94),
+            ("192.0.2.1", 0, 42),
+        ] {
+            assert_eq!(longest_answer(request, stranger.parse().unwrap()), longest, "{request} from {stranger}");
+        }
     }
 
     #[test]

@@ -95,9 +95,8 @@ impl BindingServer {
 
     /// Answers a request, without allocating.
     ///
-    /// `local` is the address that the request came to: with several, the driver must know it (`IP_PKTINFO`). 1,500
-    /// bytes of
-    /// `buffer` are enough. `None`: nothing is sent.
+    /// `flow.local` is the address that the request came to: with several, the driver must know it (`IP_PKTINFO`). 1,500
+    /// bytes of `buffer` are enough. `None`: nothing is sent.
     pub fn answer(&mut self, now: Instant, flow: &Flow, request: &[u8], buffer: &mut [u8]) -> Option<Answer> {
         let message = Message::parse(request).ok().filter(|message| message.is(Class::Request, Method::BINDING));
         let Some(message) = message.filter(|_| is_answerable(flow.remote)) else {
@@ -161,10 +160,12 @@ impl BindingServer {
             if change.port { other_port } else { flow.local.port() },
         );
         let to = SocketAddr::new(flow.remote.ip(), response_port.unwrap_or(flow.remote.port()));
-        writer.push(Attribute::XorMappedAddress(flow.remote));
+        // What a socket of both families calls v4-mapped has travelled as IPv4.
+        let mapped = SocketAddr::new(flow.remote.ip().to_canonical(), flow.remote.port());
+        writer.push(Attribute::XorMappedAddress(mapped));
         if pair.is_some() {
             writer
-                .push(Attribute::MappedAddress(flow.remote))
+                .push(Attribute::MappedAddress(mapped))
                 .push(Attribute::ResponseOrigin(from))
                 .push(Attribute::OtherAddress(SocketAddr::new(other_ip, other_port)));
         }

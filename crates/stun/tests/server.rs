@@ -1,6 +1,6 @@
 //! The Binding server: RFC 8489 §12, RFC 5780 §6, and what strangers cannot do with it.
 
-#[path = "support/counting.rs"]
+#[path = "../../sip/tests/support/counting.rs"]
 mod counting;
 #[path = "support/world.rs"]
 mod world;
@@ -70,6 +70,14 @@ fn tells_the_source_address_and_nothing_else() {
     )
     .unwrap();
     assert!(Message::parse(&answer).unwrap().check_fingerprint());
+}
+
+#[test]
+fn a_socket_of_both_families_tells_ipv4_clients_their_ipv4_address() {
+    let mapped = flow(Transport::Udp, "[::ffff:192.0.2.1]:3478", "[::ffff:203.0.113.7]:4000");
+    let (answer, _, to) = ask(&mut server(Vec::new()), mapped, &request(|_| ())).unwrap();
+    assert_eq!(Message::parse(&answer).unwrap().xor_mapped_address(), Ok(Some(CLIENT.parse().unwrap())));
+    assert_eq!(to, "[::ffff:203.0.113.7]:4000");
 }
 
 /// RFC 5780 table 1, from each of the four sockets.
