@@ -7,6 +7,7 @@
 
 mod codec;
 mod value;
+mod vendor;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,7 +36,8 @@ impl AttributeType {
         self.0 < 0x8000
     }
 
-    /// Whether this crate knows it.
+    /// Whether this crate knows it. Of those that vendors have registered it knows the name alone; their values are
+    /// bytes ([`Message::find`](crate::Message::find)).
     pub fn is_known(self) -> bool {
         self.name().is_some()
     }
@@ -91,7 +93,7 @@ macro_rules! attributes {
                     0x001c => "MESSAGE-INTEGRITY-SHA256",
                     0x8028 => "FINGERPRINT",
                     $($number => $name,)*
-                    _ => return None,
+                    number => return vendor::name(number),
                 })
             }
 

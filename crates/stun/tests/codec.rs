@@ -1,6 +1,6 @@
 //! What is written is read again, by us and by `stun-types`, and the other way round; what is no message is refused.
 
-#[path = "support/counting.rs"]
+#[path = "../../sip/tests/support/counting.rs"]
 mod counting;
 
 use std::net::{IpAddr, SocketAddr};
@@ -384,4 +384,77 @@ fn a_stream_that_is_neither_stun_nor_channel_data_is_lost_at_once() {
     let mut framer = StreamFramer::new(1500);
     framer.push(&[0x40, 0, 0x10, 0]);
     assert!(framer.next().is_none() && framer.is_lost());
+}
+
+/// What IANA's registry "STUN Attributes" assigns; all else is reserved or unassigned there.
+const REGISTRY: &[(u16, &str)] = &[
+    (0x0001, "MAPPED-ADDRESS"),
+    (0x0003, "CHANGE-REQUEST"),
+    (0x0006, "USERNAME"),
+    (0x0008, "MESSAGE-INTEGRITY"),
+    (0x0009, "ERROR-CODE"),
+    (0x000a, "UNKNOWN-ATTRIBUTES"),
+    (0x000c, "CHANNEL-NUMBER"),
+    (0x000d, "LIFETIME"),
+    (0x0012, "XOR-PEER-ADDRESS"),
+    (0x0013, "DATA"),
+    (0x0014, "REALM"),
+    (0x0015, "NONCE"),
+    (0x0016, "XOR-RELAYED-ADDRESS"),
+    (0x0017, "REQUESTED-ADDRESS-FAMILY"),
+    (0x0018, "EVEN-PORT"),
+    (0x0019, "REQUESTED-TRANSPORT"),
+    (0x001a, "DONT-FRAGMENT"),
+    (0x001b, "ACCESS-TOKEN"),
+    (0x001c, "MESSAGE-INTEGRITY-SHA256"),
+    (0x001d, "PASSWORD-ALGORITHM"),
+    (0x001e, "USERHASH"),
+    (0x0020, "XOR-MAPPED-ADDRESS"),
+    (0x0022, "RESERVATION-TOKEN"),
+    (0x0024, "PRIORITY"),
+    (0x0025, "USE-CANDIDATE"),
+    (0x0026, "PADDING"),
+    (0x0027, "RESPONSE-PORT"),
+    (0x002a, "CONNECTION-ID"),
+    (0x8000, "ADDITIONAL-ADDRESS-FAMILY"),
+    (0x8001, "ADDRESS-ERROR-CODE"),
+    (0x8002, "PASSWORD-ALGORITHMS"),
+    (0x8003, "ALTERNATE-DOMAIN"),
+    (0x8004, "ICMP"),
+    (0x8022, "SOFTWARE"),
+    (0x8023, "ALTERNATE-SERVER"),
+    (0x8025, "TRANSACTION_TRANSMIT_COUNTER"),
+    (0x8027, "CACHE-TIMEOUT"),
+    (0x8028, "FINGERPRINT"),
+    (0x8029, "ICE-CONTROLLED"),
+    (0x802a, "ICE-CONTROLLING"),
+    (0x802b, "RESPONSE-ORIGIN"),
+    (0x802c, "OTHER-ADDRESS"),
+    (0x802d, "ECN-CHECK STUN"),
+    (0x802e, "THIRD-PARTY-AUTHORIZATION"),
+    (0x8030, "MOBILITY-TICKET"),
+    (0xc000, "CISCO-STUN-FLOWDATA"),
+    (0xc001, "ENF-FLOW-DESCRIPTION"),
+    (0xc002, "ENF-NETWORK-STATUS"),
+    (0xc003, "CISCO-WEBEX-FLOW-INFO"),
+    (0xc056, "CITRIX-TRANSACTION-ID"),
+    (0xc057, "GOOG-NETWORK-INFO"),
+    (0xc058, "GOOG-LAST-ICE-CHECK-RECEIVED"),
+    (0xc059, "GOOG-MISC-INFO"),
+    (0xc05a, "GOOG-OBSOLETE-1"),
+    (0xc05b, "GOOG-CONNECTION-ID"),
+    (0xc05c, "GOOG-DELTA"),
+    (0xc05d, "GOOG-DELTA-ACK"),
+    (0xc05e, "GOOG-DELTA-SYNC-REQ"),
+    (0xc060, "GOOG-MESSAGE-INTEGRITY-32"),
+];
+
+#[test]
+fn knows_every_attribute_that_is_registered_and_no_other() {
+    let known: Vec<_> = (0..=u16::MAX).filter_map(|number| Some((number, AttributeType(number).name()?))).collect();
+    assert_eq!(known, REGISTRY);
+    // All but the three seals, and what vendors have registered for themselves, have a typed value.
+    let typed = REGISTRY.iter().map(|(number, _)| AttributeType(*number)).filter(|kind| kind.0 < 0xc000);
+    let seals = [AttributeType::MESSAGE_INTEGRITY, AttributeType::MESSAGE_INTEGRITY_SHA256, AttributeType::FINGERPRINT];
+    assert!(typed.filter(|kind| !seals.contains(kind)).eq(AttributeType::ALL.iter().copied()));
 }

@@ -1,5 +1,6 @@
 //! The test vectors of RFC 5769 (and RFC 8489 appendix B.1): read, checked, and written byte for byte.
 
+use farspeak_stun::attribute::PasswordAlgorithm;
 use farspeak_stun::long_term::{SecurityFeatures, userhash};
 use farspeak_stun::{
     Attribute, AttributeType, Class, Integrity, IntegrityError, Key, Message, Method, ParseError, TransactionId, Writer,
@@ -108,25 +109,48 @@ fn writes_the_long_term_request_of_2_4_byte_for_byte() {
     assert_eq!(writer.finish().unwrap(), LONG_TERM);
 }
 
-/// RFC 8489 appendix B.1 as printed. Its length field says 0x9c where 0x88 bytes follow, and its tag was made with
-/// that length, so no receiver may take it; its nonce cookie counts §18.1's bits from the wrong end. What is left of
-/// it holds.
+const B1_HEAD: &[u8] = b"\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\xad\x72\xc0\x29\xda\x41\x2e\
+    \x00\x1e\x00\x20\x4a\x3c\xf3\x8f\xef\x69\x92\xbd\xa9\x52\xc6\x78\x04\x17\xda\x0f\
+    \x24\x81\x94\x15\x56\x9e\x60\xb2\x05\xc4\x6e\x41\x40\x7f\x17\x04\
+    \x00\x15\x00\x29obMatJos2AAACf//499k954d6OL34oL9FSTvy64sA\x00\x00\x00\
+    \x00\x14\x00\x0bexample.org\x00";
+const B1_PRINTED: &[u8] = b"\x00\x1c\x00\x20\xe4\x68\x6c\x8f\x0e\xde\xb5\x90\x13\xe0\x70\x90\x01\x0a\x93\xef\
+    \xcc\xbc\xcc\x54\x4c\x0a\x45\xd9\xf8\x30\xaa\x6d\x6f\x73\x5a\x01";
+const B1_CORRECTED: &[u8] = b"\x00\x1d\x00\x04\x00\x02\x00\x00\
+    \x00\x1c\x00\x20\xb5\xc7\xbf\x00\x5b\x6c\x52\xa2\x1c\x51\xc5\xe8\x92\xf8\x19\x24\
+    \x13\x62\x96\xcb\x92\x7c\x43\x14\x93\x09\x27\x8c\xc6\x51\x8e\x65";
+
+/// RFC 8489 appendix B.1 as the erratum corrects it: with PASSWORD-ALGORITHM and the tag that belongs to it. Its nonce
+/// cookie still counts §18.1's bits from the wrong end.
 #[test]
-fn refuses_the_request_of_rfc8489_b_1_but_agrees_on_its_userhash() {
-    const B1: &[u8] = b"\x00\x01\x00\x9c\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\xad\x72\xc0\x29\xda\x41\x2e\
-        \x00\x1e\x00\x20\x4a\x3c\xf3\x8f\xef\x69\x92\xbd\xa9\x52\xc6\x78\x04\x17\xda\x0f\
-        \x24\x81\x94\x15\x56\x9e\x60\xb2\x05\xc4\x6e\x41\x40\x7f\x17\x04\
-        \x00\x15\x00\x29obMatJos2AAACf//499k954d6OL34oL9FSTvy64sA\x00\x00\x00\
-        \x00\x14\x00\x0bexample.org\x00\
-        \x00\x1c\x00\x20\xe4\x68\x6c\x8f\x0e\xde\xb5\x90\x13\xe0\x70\x90\x01\x0a\x93\xef\
-        \xcc\xbc\xcc\x54\x4c\x0a\x45\xd9\xf8\x30\xaa\x6d\x6f\x73\x5a\x01";
-    assert_eq!(Message::parse(B1).unwrap_err(), ParseError::Length);
-    let mut whole = B1.to_vec();
-    whole[3] = 0x88;
-    let message = Message::parse(&whole).unwrap();
+fn writes_the_corrected_request_of_rfc8489_b_1_byte_for_byte() {
+    let (username, realm, nonce) = ("マトリックス", "example.org", "obMatJos2AAACf//499k954d6OL34oL9FSTvy64sA");
+    let vector = [b"\x00\x01\x00\x90", B1_HEAD, B1_CORRECTED].concat();
+    let key = Key::long_term_sha256(username, realm, "TheMatrIX").unwrap();
+    let message = Message::parse(&vector).unwrap();
+    assert_eq!(message.check_integrity(&key), Ok(Integrity::Sha256));
+    assert_eq!((message.realm(), message.nonce()), (Ok(Some(realm)), Ok(Some(nonce))));
+    let mut buffer = [0; 256];
+    let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, message.transaction_id());
+    writer
+        .push(Attribute::Userhash(userhash(username, realm).unwrap()))
+        .push(Attribute::Nonce(nonce))
+        .push(Attribute::Realm(realm))
+        .push(Attribute::PasswordAlgorithm(PasswordAlgorithm::SHA256))
+        .integrity_sha256(&key);
+    assert_eq!(writer.finish().unwrap(), vector);
+}
+
+/// The same as printed: its length field says 0x9c where 0x88 bytes follow, and its tag was made with that length, so
+/// no receiver may take it.
+#[test]
+fn refuses_the_request_of_rfc8489_b_1_as_printed() {
+    let mut printed = [b"\x00\x01\x00\x9c", B1_HEAD, B1_PRINTED].concat();
+    assert_eq!(Message::parse(&printed).unwrap_err(), ParseError::Length);
+    printed[3] = 0x88;
+    let message = Message::parse(&printed).unwrap();
     assert_eq!(message.userhash(), Ok(Some(userhash("マトリックス", "example.org").unwrap())));
-    assert_eq!(message.nonce(), Ok(Some("obMatJos2AAACf//499k954d6OL34oL9FSTvy64sA")));
     let key = Key::long_term_sha256("マトリックス", "example.org", "TheMatrIX").unwrap();
     assert_eq!(message.check_integrity(&key), Err(IntegrityError::Wrong));
-    assert!(SecurityFeatures::of_nonce("obMatJos2AAACf//").is_some());
+    assert!(SecurityFeatures::of_nonce(message.nonce().unwrap().unwrap()).is_some());
 }
