@@ -164,7 +164,9 @@ fn look_at_store(place: &Place, loaded: &Loaded, found: &mut Findings) {
 /// A node that runs has its ports; whether they can be reached from here is tried.
 fn look_at_node(status: &Value, found: &mut Findings) {
     let number = |key: &str| status[key].as_u64().unwrap_or(0);
-    if number("shards_silent") > 0 {
+    if status["only_turn"] == true {
+        found.good("node", format!("process {}, STUN and TURN alone", number("pid")));
+    } else if number("shards_silent") > 0 {
         found.broken("node", "a shard does not answer; restart the node and report it");
     } else {
         found.good("node", format!("process {}, {} users", number("pid"), number("users")));

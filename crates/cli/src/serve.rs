@@ -54,12 +54,15 @@ fn describe(summary: &Summary) -> String {
     if let Some(admin) = summary.admin {
         rows.push(("metrics", format!("http://{admin}/metrics")));
     }
-    match &summary.authority_fingerprint {
-        Some(fingerprint) => rows.push(("authority", format!("SHA-256 {fingerprint}"))),
-        None => rows.push(("certificate", format!("SHA-256 {}", summary.certificate_fingerprint))),
+    match (&summary.authority_fingerprint, &summary.certificate_fingerprint) {
+        (Some(fingerprint), _) => rows.push(("authority", format!("SHA-256 {fingerprint}"))),
+        (None, Some(fingerprint)) => rows.push(("certificate", format!("SHA-256 {fingerprint}"))),
+        (None, None) => {}
     }
-    if !summary.only_turn || summary.users > 0 {
-        rows.push(("users", format!("{}, {} phones known", summary.users, summary.restored)));
+    match (summary.only_turn, summary.users) {
+        (false, users) => rows.push(("users", format!("{users}, {} phones known", summary.restored))),
+        (true, 0) => {}
+        (true, users) => rows.push(("users", format!("{users}, who may relay with their phones' passwords"))),
     }
     let rows: Vec<Vec<String>> = rows
         .into_iter()
@@ -71,7 +74,8 @@ fn describe(summary: &Summary) -> String {
         out.push_str(&format!("{} {warning}\n", output::paint("warning:", "33;1", output::is_terminal())));
     }
     if summary.authority_fingerprint.is_some() && summary.first_start {
-        out.push_str("phones have to trust the authority: `farspeak ca > ca.pem`\n");
+        let whose = if summary.only_turn { "clients that come by TLS" } else { "phones" };
+        out.push_str(&format!("{whose} have to trust the authority: `farspeak ca > ca.pem`\n"));
     }
     if summary.only_turn {
         out.push_str("next: `farspeak turn credentials` in another terminal\n");
@@ -96,7 +100,7 @@ fn to_json(summary: &Summary) -> Value {
     json!({
         "event": "ready", "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "domain": summary.domain,
         "data": summary.data, "first_start": summary.first_start, "listening": listening, "turn": turn,
-        "admin": summary.admin,
+        "only_turn": summary.only_turn, "admin": summary.admin,
         "authority_fingerprint": summary.authority_fingerprint,
         "certificate_fingerprint": summary.certificate_fingerprint, "users": summary.users,
         "restored": summary.restored, "warnings": summary.warnings,

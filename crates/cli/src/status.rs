@@ -18,7 +18,8 @@ pub fn status(place: &Place, json: bool) -> CliResult {
         let each = status[key].as_array().into_iter().flatten();
         each.map(|it| format!("{} {}", plain(&it["transport"]), plain(&it["address"]))).collect::<Vec<_>>().join(", ")
     };
-    let rows = [
+    let alone = status["only_turn"] == true;
+    let mut rows = vec![
         (
             "node",
             format!("farspeak {}, process {}, up {}", text("version"), text("pid"), duration(&status["uptime_s"])),
@@ -26,7 +27,7 @@ pub fn status(place: &Place, json: bool) -> CliResult {
         ("domain", text("domain")),
         ("data", text("data")),
         ("config", if status["config"].is_null() { "defaults".to_owned() } else { text("config") }),
-        ("listening", list("listening")),
+        ("listening", if alone { "STUN and TURN alone (serve --only turn)".to_owned() } else { list("listening") }),
         (
             "turn",
             match list("turn") {
@@ -40,10 +41,12 @@ pub fn status(place: &Place, json: bool) -> CliResult {
         ),
         ("certificate", certificate(&status["certificate"])),
         ("users", text("users")),
-        ("phones", text("registrations")),
-        ("calls", format!("{} made, {} answered", text("calls"), text("calls_answered"))),
-        ("load", format!("{} connections, {} transactions", text("connections"), text("transactions"))),
     ];
+    if !alone {
+        rows.push(("phones", text("registrations")));
+        rows.push(("calls", format!("{} made, {} answered", text("calls"), text("calls_answered"))));
+        rows.push(("load", format!("{} connections, {} transactions", text("connections"), text("transactions"))));
+    }
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     output::print(&output::table(&rows));
     Ok(Exit::Done)
@@ -79,6 +82,9 @@ pub fn plain(value: &Value) -> String {
 }
 
 fn certificate(certificate: &Value) -> String {
+    if certificate.is_null() {
+        return "none: nothing uses TLS".to_owned();
+    }
     let days = certificate["ends_unix"].as_i64().map(|end| (end - farspeak_node::control::unix_ms() / 1000) / 86_400);
     let maker = if certificate["self_made"] == true { "made by this node" } else { "from files" };
     match days {

@@ -1,6 +1,7 @@
 //! Adding, changing and removing users: what the command line asks for, live or in a store that no node uses.
 
 use std::fmt;
+use std::path::Path;
 
 use farspeak_sansio::Rng;
 use farspeak_sip::digest::{Algorithm, Ha1};
@@ -110,6 +111,19 @@ pub fn load(store: &mut Store) -> Result<Vec<User>, StoreError> {
     Ok(users)
 }
 
+/// Realm and users of the store in `directory`, which is closed again; without a store the domain is the realm and there
+/// is nobody. An old store is brought up to date first.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn read(directory: &Path, domain: &str) -> Result<(String, Vec<User>), StoreError> {
+    let Some(mut store) = Store::open_to_read(directory)? else { return Ok((domain.to_owned(), Vec::new())) };
+    let realm = store.meta("realm")?.map(|realm| String::from_utf8_lossy(&realm).into_owned());
+    let users = load(&mut store)?;
+    store.close()?;
+    Ok((realm.unwrap_or_else(|| domain.to_owned()), users))
+}
+
 fn find(store: &mut Store, name: &str) -> Result<UserRow, AccountError> {
     store.users()?.into_iter().find(|row| row.name == name).ok_or_else(|| AccountError::Unknown(name.to_owned()))
 }
@@ -212,6 +226,19 @@ mod tests {
         assert!(!load(&mut store).unwrap()[0].presence_to.allows("bob"));
         remove(&mut store, "alice").unwrap();
         assert!(matches!(remove(&mut store, "alice"), Err(AccountError::Unknown(_))));
+    }
+
+    #[test]
+    fn users_are_read_from_a_store_that_is_there_and_none_is_made() {
+        let scratch = Scratch::new();
+        assert!(read(scratch.path(), "example.org").unwrap() == ("example.org".to_owned(), Vec::new()));
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        let mut store = Store::open(scratch.path(), Durability::Process).unwrap();
+        let realm = realm(&mut store, "example.org").unwrap();
+        let (alice, _) = add(&mut store, &mut SystemRng::new(), &realm, "alice", false, 7).unwrap();
+        // Read beside a writer that has died, which is how a process leaves it that was killed.
+        assert!(read(scratch.path(), "example.net").unwrap() == (realm, vec![alice]));
+        store.close().unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -50,13 +50,54 @@ impl DataDir {
         self.0.join("ca")
     }
 
+    /// Whether a process has worked in it before.
+    pub fn is_known(&self) -> bool {
+        self.lock_file().exists()
+    }
+
+    /// What a file of that name keeps, for its owner alone. The first time `make` says what, and it is on the disk when
+    /// this returns.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or is empty.
+    pub fn keep(&self, name: &str, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, DataDirError> {
+        let path = self.0.join(name);
+        match fs::read(&path) {
+            // An editor may have left a newline.
+            Ok(kept) if kept.trim_ascii().is_empty() => return Err(DataDirError::Empty { path }),
+            Ok(kept) => return Ok(kept.trim_ascii().to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(DataDirError::Unusable { path, error }),
+        }
+        // Under another name until it is whole: a full disk leaves no half of it.
+        let draft = self.0.join(format!("{name}.new"));
+        let fresh = make();
+        let write = || {
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+            file.write_all(&fresh)?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)?;
+            File::open(&self.0)?.sync_all()
+        };
+        match write() {
+            Ok(()) => Ok(fresh),
+            Err(error) => {
+                let _ = fs::remove_file(&draft); // it may not be there
+                Err(DataDirError::Unusable { path, error })
+            }
+        }
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
     /// Takes the directory for this process until the lock is dropped or the process ends.
     ///
     /// # Errors
     /// [`DataDirError::Held`] if another process has it; else the directory cannot be written.
     pub fn lock(&self) -> Result<Lock, DataDirError> {
-        let path = self.0.join("lock");
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(self.lock_file());
         let file = open.map_err(|error| self.error(error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock { _file: file }),
@@ -93,12 +134,17 @@ pub enum DataDirError {
         /// Which directory.
         path: PathBuf,
     },
-    /// It cannot be made or written.
+    /// It cannot be made or written, or a file in it cannot.
     Unusable {
-        /// Which directory.
+        /// Which directory or file.
         path: PathBuf,
         /// The system's reason.
         error: io::Error,
+    },
+    /// A file that should hold a secret holds nothing.
+    Empty {
+        /// Which file.
+        path: PathBuf,
     },
 }
 
@@ -114,6 +160,11 @@ impl fmt::Display for DataDirError {
                 f,
                 "cannot write the data directory {} ({error}); check its owner and permissions, or choose another with \
                  --data",
+                path.display()
+            ),
+            Self::Empty { path } => write!(
+                f,
+                "{} is empty; remove it, and the next start makes a new one (what was made with the old one ends)",
                 path.display()
             ),
         }
@@ -144,6 +195,18 @@ mod tests {
         assert!(matches!(data.lock(), Err(DataDirError::Held { .. })));
         drop(lock);
         data.lock().unwrap();
+    }
+
+    #[test]
+    fn keeps_what_was_made_the_first_time_for_its_owner_alone() {
+        let scratch = Scratch::new();
+        let data = DataDir::new(scratch.path());
+        assert_eq!(data.keep("word", || b"north".to_vec()).unwrap(), b"north");
+        assert_eq!(data.keep("word", || b"south".to_vec()).unwrap(), b"north");
+        let file = scratch.path().join("word");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        fs::write(&file, "").unwrap();
+        assert!(matches!(data.keep("word", Vec::new), Err(DataDirError::Empty { .. })), "no secret is no secret");
     }
 
     #[test]

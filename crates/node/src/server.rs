@@ -1,14 +1,16 @@
-//! The running node: opens the data directory and the store, builds a [`Shard`] for each core, wires their events to the
-//! journal and to each other, and answers signals.
+//! The running node: opens the data directory, starts SIP (`sip.rs`) and the STUN and TURN service, or the latter alone
+//! (`alone.rs`), and answers signals.
 //!
 //! ```text
-//!   sockets ⇄ shard 0..n ── Commit ──▶ journal ──▶ store
-//!                 ▲  └──── ToShard ──▶ shard m
-//!                 └─── committed() ───┘
+//!   sockets ⇄ shard 0..n ── Commit ──▶ journal ──▶ store      ┐
+//!                 ▲  └──── ToShard ──▶ shard m                │ SIP; not with `serve --only turn`
+//!                 └─── committed() ───┘                       ┘
+//!   sockets ⇄ packet loop 0..n                                  STUN and TURN
 //!   SIGTERM, SIGHUP, control socket, admin listener, renewal, sweeping: one more thread, this one
 //! ```
 
 mod admin;
+mod alone;
 mod certificates;
 mod https;
 mod listen;
@@ -16,40 +18,28 @@ mod metrics;
 mod reload;
 mod run;
 mod settings;
+mod sip;
+mod sockets;
 mod turn;
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant as StdInstant};
 
 use farspeak_net::relay::RelayHandle;
-use farspeak_net::{CertificateStore, Clock as NetClock, Listening, Net, Parts, ShardHandles, StartError};
-use farspeak_sansio::{Instant, Machine as _, Receive};
-use farspeak_sip::digest::Nonces;
-use farspeak_sip::endpoint::EndpointConfig;
+use farspeak_net::{CertificateStore, Clock as NetClock, Listening};
 
 pub use certificates::authority;
+use sip::{Sip, SipSetup};
 
-use crate::accounts;
-use crate::binding::BindingRow;
-use crate::config::{ConfigErrors, Loaded};
+use crate::config::{Config, ConfigErrors, Loaded};
 use crate::data_dir::{DataDir, DataDirError, Lock};
-use crate::entropy::SystemRng;
-use crate::event::Event;
-use crate::journal::{Deliver, Journal};
-use crate::ladder_log::LadderFile;
-use crate::location::{Location, LocationConfig};
-use crate::shard::{Shard, ShardConfig};
-use crate::shared::{Clock, Keys, Shared, SharedParts};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
-use crate::throttle::Throttle;
 use crate::turn::{StartFailure, TurnMachine, TurnService, TurnSetup};
 use crate::users::Users;
-use crate::wire::SipFraming;
 
 /// A node that accepts connections.
 pub struct Server {
@@ -59,14 +49,13 @@ pub struct Server {
     config_file: PathBuf,
     telemetry: Telemetry,
     clock: NetClock,
-    /// How far the wall clock has stepped since the start, in milliseconds, as far as the store has been told.
-    clock_step: i64,
     started: StdInstant,
-    shared: Arc<Shared>,
+    /// Empty if nothing uses TLS.
     certificates: Arc<CertificateStore>,
-    net: Net<Shard>,
+    users: Arc<Users>,
+    /// None: STUN and TURN run alone.
+    sip: Option<Sip>,
     turn: Option<TurnService>,
-    journal: Journal,
     admin: Option<std::net::TcpListener>,
     control: std::os::unix::net::UnixListener,
     summary: Summary,
@@ -97,10 +86,10 @@ pub struct Summary {
     pub only_turn: bool,
     /// Where metrics and health are.
     pub admin: Option<SocketAddr>,
-    /// SHA-256 of the authority that phones have to trust; none with certificates from files.
+    /// SHA-256 of the authority that phones have to trust; none with certificates from files, or without TLS.
     pub authority_fingerprint: Option<String>,
-    /// SHA-256 of the server certificate.
-    pub certificate_fingerprint: String,
+    /// SHA-256 of the server certificate; none without TLS.
+    pub certificate_fingerprint: Option<String>,
     /// How many users there are.
     pub users: usize,
     /// How many registrations were taken over from before the restart.
@@ -133,186 +122,83 @@ impl Server {
         let ServerOptions { data, loaded, config_file, telemetry, only_turn } = options;
         let config = &loaded.config;
         data.create()?;
+        let unknown = !data.is_known();
         let lock = data.lock()?;
-        let mut rng = SystemRng::new();
-        let identities = certificates::identities(config, &data)?;
-        let mut store = Store::open(data.path(), config.store.durability)?;
-        let first_start = store.meta("realm")?.is_none();
-        let realm = accounts::realm(&mut store, &config.domain.name)?;
-        let keys = Keys {
-            flow_token: key(&mut store, "key.flow_token", &mut rng)?,
-            branch: key(&mut store, "key.branch", &mut rng)?,
-        };
-
-        let turn_secret = match &config.turn.secret {
-            Some(secret) => secret.clone().into_bytes(),
-            None => turn_secret(&mut store, &mut rng)?,
-        };
-
+        let admin = sockets::admin(config.admin.listen)?;
+        let control = sockets::control(&data)?;
         let clock = NetClock::start();
-        let wall = Clock { unix_at_origin_ms: clock.unix_at_origin_ms() };
-        let users = Users::new(&realm, &mut rng);
-        for user in accounts::load(&mut store)? {
-            users.insert(user);
-        }
-        let shared = Shared::new(SharedParts {
-            location: Location::new(LocationConfig::default()),
-            users,
-            throttle: Throttle::new(settings::throttle(config)),
-            nonces: Nonces::new(rng.key(), settings::nonces(config)),
-            keys,
-            clock: wall,
-            settings: settings::settings(config, &[]),
-        });
-        let (rows, newest) = store.bindings(wall.unix_ms(clock.now()))?;
-        let suffix = format!("@{}", shared.settings().domain.name());
-        let known = |aor: &str| aor.strip_suffix(&suffix).is_some_and(|name| shared.users.get(name).is_some());
-        let rows = rows.into_iter().filter(|row| known(&row.aor));
-        let longest = config.registrar.max_expires;
-        let rows: Vec<_> = rows.map(|row| bounded(row, wall.unix_ms(clock.now()), longest)).collect();
-        let datagrams = rows.iter().filter(|row| row.transport == farspeak_sansio::Transport::Udp);
-        let datagrams: Vec<_> = datagrams.map(|row| (row.flow(), wall.instant(row.expires_at_unix_ms))).collect();
-        let restored = shared.location.restore(clock.now(), wall, newest, rows);
-        store.purge(wall.unix_ms(clock.now()))?;
-
-        let admin = bind_admin(config.admin.listen)?;
-        let control = bind_control(&data)?;
-        let ladder = match &config.log.ladder {
-            Some(path) => Some(LadderFile::open(path, wall).map_err(|error| {
-                ServeError::Other(format!("cannot write the ladder log {}: {error} (log.ladder)", path.display()))
-            })?),
-            None => None,
+        let certificates = match !only_turn || alone::uses_tls(config) {
+            true => CertificateStore::new(certificates::identities(config, &data)?),
+            false => CertificateStore::new(Vec::new()),
         };
-
-        let ways: Arc<OnceLock<ShardHandles<Shard>>> = Arc::default();
-        let journal = Journal::start(store, deliver(Arc::clone(&ways)))
-            .map_err(|error| ServeError::Other(format!("cannot start the journal: {error}")))?;
-        let certificates = CertificateStore::new(identities);
         let mut warnings = Vec::new();
         let divert: Arc<OnceLock<RelayHandle<TurnMachine>>> = Arc::default();
-        let turn_on_https = config.turn.enabled && config.turn.share_https;
-        let mut plan = if only_turn { listen::Plan::default() } else { listen::Plan::new(&loaded) };
-        let net = loop {
-            let mut net_config = settings::net(config);
-            net_config.listeners = plan.listeners(&certificates, turn_on_https)?;
-            net_config.http = Some(https::handler(Arc::clone(&shared), clock));
-            if only_turn {
-                net_config.shards = 1; // it has nothing to do
-            }
-            if turn_on_https {
-                let divert = Arc::clone(&divert);
-                net_config.divert = Some(Arc::new(move |shard, connection| {
-                    if let Some(handle) = divert.get() {
-                        TurnService::divert(handle, shard, connection);
-                    }
-                }));
-            }
-            let build = builder(&shared, &journal, ladder.clone(), &loaded);
-            match farspeak_net::start(net_config, clock, build) {
-                Ok(net) => break net,
-                Err(StartError::Bind(error)) => match plan.give_way(&error) {
-                    Some(warning) => warnings.push(warning),
-                    None => return Err(ServeError::Listen(error.to_string())),
-                },
-                Err(error) => return Err(ServeError::Other(error.to_string())),
-            }
-        };
-        let _ = ways.set(net.handles().clone()); // set once, here
-        let https: Vec<SocketAddr> = match only_turn {
-            true => config.listen.https.0.clone(),
+        let (users, sip) = match only_turn {
+            true => (alone::users(config, &data)?, None),
             false => {
-                let served = net.listening().iter().filter(|it| it.transport == farspeak_sansio::Transport::Wss);
-                served.map(|it| it.address).collect()
+                let setup =
+                    SipSetup { data: &data, loaded: &loaded, clock, certificates: &certificates, divert: &divert };
+                let sip = Sip::start(setup, &mut warnings)?;
+                (Arc::clone(&sip.shared.users), Some(sip))
             }
         };
         let turn = match config.turn.enabled || only_turn {
             true => {
+                let secret = match &config.turn.secret {
+                    Some(secret) => secret.clone().into_bytes(),
+                    None => data.keep(TURN_SECRET, turn::new_secret)?,
+                };
+                let https = sip.as_ref().map_or_else(|| config.listen.https.0.clone(), Sip::https);
                 let setup = TurnSetup {
                     loaded: &loaded,
                     clock,
                     certificates: &certificates,
-                    shared: &shared,
-                    secret: &turn_secret,
+                    users: &users,
+                    secret: &secret,
                     https: &https,
                     alone: only_turn,
                 };
-                let turn = TurnService::start(setup, &mut warnings).map_err(|failure| match failure {
-                    StartFailure::Listen(text) => ServeError::Listen(text),
-                    StartFailure::Other(text) => ServeError::Other(text),
-                })?;
+                let turn = TurnService::start(setup, &mut warnings)?;
                 let _ = divert.set(turn.handle()); // set once, here
-                let issuer = turn.issuer();
-                shared.set_turn_credentials(Box::new(move |now, name| {
-                    issuer.issue(now, name, None).to_json().to_string()
-                }));
+                if let Some(sip) = &sip {
+                    sip.hand_out_credentials(&turn);
+                }
                 Some(turn)
             }
             false => None,
         };
-        shared.replace_settings(settings::settings(config, net.listening()));
-        // Phones on UDP that the store kept: their NAT mappings are held open again, by one shard each.
-        let shards = net.handles().iter().count();
-        for (index, handle) in net.handles().iter().enumerate() {
-            let flows: Vec<_> = datagrams.iter().skip(index).step_by(shards).copied().collect();
-            // A queue that is full at the start is a busy start: the phones register again by themselves.
-            let _ = handle.run(move |shard, now| {
-                flows.into_iter().for_each(|(flow, until)| shard.keep_alive(now, flow, until));
-            });
-        }
-
+        warnings.extend(advice(&data, config, &certificates, turn.as_ref()));
         let current = certificates.current();
-        if certificates::ends_soon(config, &current) {
-            warnings.push("the certificate ends within two weeks: renew it, then `farspeak reload`".to_owned());
-        }
-        if data.exposure().is_ok_and(|bits| bits != 0) {
-            warnings.push(format!("{} is open to other users of this machine: chmod 700", data.path().display()));
-        }
-        if config.dangerous.no_authentication {
-            warnings.push("anybody can register and call as anybody (dangerous.no_authentication)".to_owned());
-        }
-        if config.dangerous.addresses_in_log {
-            warnings.push("the log tells who called whom (dangerous.addresses_in_log)".to_owned());
-        }
-        if let Some(turn) = &turn
-            && turn.realm().len() > farspeak_turn::LONGEST_REALM
-        {
-            warnings.push(format!(
-                "the domain's name has more than {} bytes: answers to strangers are kept short, so some TURN clients will \
-                 get none over UDP",
-                farspeak_turn::LONGEST_REALM
-            ));
-        }
-        let authority_fingerprint = match config.certificate.chain {
-            Some(_) => None,
-            None => Some(authority(config, &data)?.fingerprint()),
+        let authority_fingerprint = match &config.certificate.chain {
+            None if !current.is_empty() => Some(authority(config, &data)?.fingerprint()),
+            _ => None,
         };
         let summary = Summary {
             domain: config.domain.name.clone(),
             data: data.path().to_owned(),
-            first_start,
-            listening: net.listening().to_vec(),
+            first_start: sip.as_ref().map_or(unknown, |sip| sip.first_start),
+            listening: sip.as_ref().map(|sip| sip.net.listening().to_vec()).unwrap_or_default(),
             turn: turn.as_ref().map(|turn| turn.listening().to_vec()).unwrap_or_default(),
             only_turn,
             admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
             authority_fingerprint,
-            certificate_fingerprint: current.first().map(farspeak_net::Identity::fingerprint).unwrap_or_default(),
-            users: shared.users.len(),
-            restored,
+            certificate_fingerprint: current.first().map(farspeak_net::Identity::fingerprint),
+            users: users.len(),
+            restored: sip.as_ref().map_or(0, |sip| sip.restored),
             warnings,
         };
+        let started = StdInstant::now();
         Ok(Self {
             data,
             loaded,
             config_file,
             telemetry,
             clock,
-            clock_step: 0,
-            started: StdInstant::now(),
-            shared,
+            started,
             certificates,
-            net,
+            users,
+            sip,
             turn,
-            journal,
             admin,
             control,
             summary,
@@ -343,138 +229,55 @@ impl Server {
     }
 
     fn stop(self) {
-        let drain = self.loaded.config.node.drain;
-        let stopped = self.net.stop(drain);
+        let (net, journal) = match self.sip {
+            Some(sip) => (Some(sip.net.stop(self.loaded.config.node.drain)), Some(sip.journal)),
+            None => (None, None),
+        };
         if self.turn.is_some_and(|turn| !turn.stop()) {
             tracing::error!("a packet loop had died before the node was stopped: please report it");
         }
-        if stopped.panicked {
+        if net.is_some_and(|stopped| stopped.panicked) {
             tracing::error!("a shard had died before the node was stopped: please report it");
-        } else if !stopped.finished {
+        } else if net.is_some_and(|stopped| !stopped.finished) {
             tracing::warn!("stopped with transactions in flight: they did not end within node.drain");
         }
         let _ = std::fs::remove_file(self.data.control_socket()); // the next start removes it as well
-        match self.journal.stop().map(Store::close) {
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::error!("{error}"),
-            None => tracing::error!("the journal had died before the node was stopped: please report it"),
+        match journal.map(|journal| journal.stop().map(Store::close)) {
+            None | Some(Some(Ok(()))) => {}
+            Some(Some(Err(error))) => tracing::error!("{error}"),
+            Some(None) => tracing::error!("the journal had died before the node was stopped: please report it"),
         }
         tracing::info!("stopped");
     }
 }
 
-/// Makes the parts of one shard, on its thread.
-fn builder(
-    shared: &Arc<Shared>,
-    journal: &Journal,
-    ladder: Option<LadderFile>,
-    loaded: &Loaded,
-) -> impl Fn(farspeak_net::Birth<Shard>) -> Parts<Shard, SipFraming> + Send + Sync + 'static {
-    let (shared, journal) = (Arc::clone(shared), journal.handle().clone());
-    let max_transactions = loaded.config.limits.max_transactions;
-    move |birth| {
-        let mut endpoint = EndpointConfig::default();
-        endpoint.max_transactions = max_transactions;
-        let rng = Box::new(SystemRng::new());
-        let mut shard = Shard::new(ShardConfig { id: birth.shard, shared: Arc::clone(&shared), rng, endpoint });
-        let framing = SipFraming::new(shared.settings().limits.clone());
-        let journal = journal.clone();
-        if let Some(file) = &ladder {
-            shard.set_ladder(Some(Box::new(file.clone())));
-        }
-        Parts::new(shard, framing, move |context, shard, now, event| match event {
-            Event::Commit { ticket, changes } => {
-                if let Err(error) = journal.commit(context.shard(), ticket, changes) {
-                    shard.committed(now, ticket, Err(error));
-                }
-            }
-            Event::ToShard { shard: other, flow, bytes } => {
-                if let Some(handle) = context.handles().get(other) {
-                    // A full queue loses it, as a datagram would be: the sender repeats.
-                    let _ = handle.run(move |shard, now| {
-                        shard.handle_receive(now, Receive { flow, bytes: &bytes });
-                    });
-                }
-            }
-            Event::Tell { shard: other, news } => {
-                if let Some(handle) = context.handles().get(other) {
-                    // A full queue loses it: the next news, or the refresh of the subscription, brings what it named.
-                    let _ = handle.run(move |shard, now| shard.hear(now, news));
-                }
-            }
-            Event::CloseFlow { flow } => context.close(flow),
-        })
-        .on_stop(|_, _| (), |shard| shard.is_idle())
+/// What an operator should know, beside what did not go as the defaults say.
+fn advice(data: &DataDir, config: &Config, certificates: &CertificateStore, turn: Option<&TurnService>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if certificates::ends_soon(config, &certificates.current()) {
+        warnings.push("the certificate ends within two weeks: renew it, then `farspeak reload`".to_owned());
     }
-}
-
-/// Brings the journal's outcomes to the shards that wait for them.
-fn deliver(ways: Arc<OnceLock<ShardHandles<Shard>>>) -> Deliver {
-    Box::new(move |shard, outcomes| {
-        // No shard can have asked before it existed.
-        if let Some(handle) = ways.wait().get(shard) {
-            // A shard that has stopped has nobody to answer.
-            let _ = handle.run_blocking(move |shard: &mut Shard, now: Instant| {
-                for (ticket, result) in outcomes {
-                    shard.committed(now, ticket, result);
-                }
-            });
-        }
-    })
-}
-
-/// No binding lasts longer than it could have been granted now: if the wall clock went back while no node ran, what the
-/// store kept would seem to last for as long.
-fn bounded(row: BindingRow, now_unix_ms: i64, longest: Duration) -> BindingRow {
-    let latest = now_unix_ms.saturating_add(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
-    BindingRow { expires_at_unix_ms: row.expires_at_unix_ms.min(latest), ..row }
-}
-
-fn key(store: &mut Store, name: &str, rng: &mut SystemRng) -> Result<[u8; 16], ServeError> {
-    let kept = store.meta_or_insert(name, &rng.key::<16>())?;
-    kept.try_into()
-        .map_err(|_| ServeError::Other(format!("the store holds a {name} of the wrong length: restore a backup")))
-}
-
-/// What time-limited credentials are made with: letters and digits, so that it can be given to a service as well.
-fn turn_secret(store: &mut Store, rng: &mut SystemRng) -> Result<Vec<u8>, ServeError> {
-    let fresh: String = rng.key::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(store.meta_or_insert("turn.secret", fresh.as_bytes())?)
-}
-
-fn bind_admin(address: Option<SocketAddr>) -> Result<Option<std::net::TcpListener>, ServeError> {
-    let Some(address) = address else { return Ok(None) };
-    let fail = |error: io::Error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => match farspeak_net::port_owner(farspeak_sansio::Transport::Tcp, address) {
-                Some(owner) => format!("the port is taken by {owner}"),
-                None => "the port is taken by another process".to_owned(),
-            },
-            _ => error.to_string(),
-        };
-        ServeError::Listen(format!("cannot listen on {address} for metrics: {hint}; choose another with admin.listen"))
-    };
-    let listener = std::net::TcpListener::bind(address).map_err(fail)?;
-    listener.set_nonblocking(true).map_err(fail)?;
-    Ok(Some(listener))
-}
-
-/// The lock on the data directory is ours: a socket that is there belongs to nobody.
-fn bind_control(data: &DataDir) -> Result<std::os::unix::net::UnixListener, ServeError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = data.control_socket();
-    let fail =
-        |error: io::Error| ServeError::Other(format!("cannot make the control socket {}: {error}", path.display()));
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-        _ => {}
+    if data.exposure().is_ok_and(|bits| bits != 0) {
+        warnings.push(format!("{} is open to other users of this machine: chmod 700", data.path().display()));
     }
-    let listener = std::os::unix::net::UnixListener::bind(&path).map_err(fail)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
-    listener.set_nonblocking(true).map_err(fail)?;
-    Ok(listener)
+    if config.dangerous.no_authentication {
+        warnings.push("anybody can register and call as anybody (dangerous.no_authentication)".to_owned());
+    }
+    if config.dangerous.addresses_in_log {
+        warnings.push("the log tells who called whom (dangerous.addresses_in_log)".to_owned());
+    }
+    if turn.is_some_and(|turn| turn.realm().len() > farspeak_turn::LONGEST_REALM) {
+        warnings.push(format!(
+            "the domain's name has more than {} bytes: answers to strangers are kept short, so some TURN clients will get \
+             none over UDP",
+            farspeak_turn::LONGEST_REALM
+        ));
+    }
+    warnings
 }
 
+/// The file of the data directory that keeps what time-limited credentials are made with: no store is needed for them.
+const TURN_SECRET: &str = "turn.secret";
 /// How often expired registrations are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -515,41 +318,17 @@ impl From<DataDirError> for ServeError {
     }
 }
 
-impl From<StoreError> for ServeError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+impl From<StartFailure> for ServeError {
+    fn from(failure: StartFailure) -> Self {
+        match failure {
+            StartFailure::Listen(text) => Self::Listen(text),
+            StartFailure::Other(text) => Self::Other(text),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wall_clock_that_went_back_keeps_no_binding_longer_than_one_can_be_granted() {
-        let row = |expires_at_unix_ms| BindingRow {
-            aor: "alice@example.org".to_owned(),
-            contact: "sip:alice@192.0.2.4".to_owned(),
-            instance: None,
-            reg_id: None,
-            q: 1000,
-            expires_at_unix_ms,
-            call_id: "c".to_owned(),
-            cseq: 1,
-            path: String::new(),
-            params: String::new(),
-            user_agent: String::new(),
-            transport: farspeak_sansio::Transport::Tls,
-            local: ([127, 0, 0, 1], 5061).into(),
-            remote: ([127, 0, 0, 1], 40_000).into(),
-            flow_bits: 0,
-            since: 1,
-            version: 1,
-        };
-        let (now, hour) = (1_700_000_000_000, 3_600_000);
-        let ends = |at| bounded(row(at), now, Duration::from_secs(7200)).expires_at_unix_ms;
-        assert_eq!(ends(now + hour), now + hour);
-        assert_eq!(ends(now + 1000 * hour), now + 2 * hour);
-        assert_eq!(ends(i64::MAX), now + 2 * hour);
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }

@@ -28,7 +28,7 @@ pub struct Shared {
     /// Who is reachable where.
     pub location: Location,
     /// Who exists.
-    pub users: Users,
+    pub users: Arc<Users>,
     /// Who watches whom.
     pub(crate) watches: Watches,
     /// What users have published about themselves.
@@ -79,7 +79,7 @@ impl Shared {
     pub fn new(parts: SharedParts) -> Arc<Self> {
         Arc::new(Self {
             location: parts.location,
-            users: parts.users,
+            users: Arc::new(parts.users),
             watches: Watches::new(),
             publications: Publications::new(),
             throttle: parts.throttle,

@@ -83,12 +83,7 @@ impl Store {
     pub fn open(directory: &Path, durability: Durability) -> Result<Self, StoreError> {
         let path = directory.join(FILE_NAME);
         make_private(&path)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(|error| StoreError::io(&path, &error))?;
         let options = SqliteConnectOptions::new()
-            .filename(&path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(match durability {
@@ -96,33 +91,64 @@ impl Store {
                 Durability::Process => SqliteSynchronous::Normal,
                 Durability::Power => SqliteSynchronous::Full,
             })
+            .statement_cache_capacity(64);
+        let mut store = Self::connect(path, options)?;
+        let Self { runtime, connection, path, .. } = &mut store;
+        runtime.block_on(migrate(connection, path))?;
+        store.newest_version = store
+            .all(sqlx::query("SELECT coalesce(max(version), 0) FROM bindings"), |row| row.try_get(0))?
+            .pop()
+            .unwrap_or(0);
+        store.purged_version = store.newest_version;
+        Ok(store)
+    }
+
+    /// Opens the store in `directory` for reading; `None` if there is none. One with the schema of an earlier version is
+    /// brought up to date, which writes once.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong with the file and what to do.
+    pub fn open_to_read(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let path = directory.join(FILE_NAME);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut store = Self::connect(path, SqliteConnectOptions::new().read_only(true))?;
+        let (found, known) = (store.schema()?, MIGRATIONS.len() as i64);
+        if found > known {
+            return Err(StoreError::Newer { path: store.path, found, known });
+        }
+        if found == known {
+            return Ok(Some(store));
+        }
+        store.close()?;
+        Self::open(directory, Durability::Power).map(Some)
+    }
+
+    /// Connects and looks at the file, and no more.
+    fn connect(path: PathBuf, options: SqliteConnectOptions) -> Result<Self, StoreError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| StoreError::io(&path, &error))?;
+        let options = options
+            .filename(&path)
             .busy_timeout(Duration::from_secs(5))
-            .statement_cache_capacity(64)
             .pragma("trusted_schema", "OFF")
             // It would cost as much as a small statement.
             .disable_statement_logging();
-        let fail = |error: sqlx::Error| StoreError::from_sqlx(&path, &error);
-        let (connection, newest_version) = runtime.block_on(async {
-            let mut connection = SqliteConnection::connect_with(&options).await.map_err(fail)?;
-            check(&mut connection, &path).await?;
-            migrate(&mut connection, &path).await?;
-            let newest: i64 = sqlx::query("SELECT coalesce(max(version), 0) FROM bindings")
-                .fetch_one(&mut connection)
-                .await
-                .and_then(|row| row.try_get(0))
-                .map_err(fail)?;
-            Ok::<_, StoreError>((connection, newest))
+        let connection = runtime.block_on(async {
+            let connected = SqliteConnection::connect_with(&options).await;
+            let mut connection = connected.map_err(|error| StoreError::from_sqlx(&path, &error))?;
+            check(&mut connection, &path).await.map(|()| connection)
         })?;
-        Ok(Self {
-            runtime,
-            connection,
-            path,
-            upserts: rows::Upserts::new(),
-            written: 0,
-            purged_version: newest_version,
-            newest_version,
-            clock_step: 0,
-        })
+        let upserts = rows::Upserts::new();
+        Ok(Self { runtime, connection, path, upserts, written: 0, purged_version: 0, newest_version: 0, clock_step: 0 })
+    }
+
+    fn schema(&mut self) -> Result<i64, StoreError> {
+        let found = self.runtime.block_on(pragma(&mut self.connection, "PRAGMA user_version"));
+        found.map_err(|error| StoreError::from_sqlx(&self.path, &error))
     }
 
     /// The file.

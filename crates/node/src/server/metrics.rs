@@ -4,72 +4,90 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use farspeak_net::Listening;
+use farspeak_net::{Listening, ShardHandles};
 use serde_json::{Value, json};
 
 use super::run::State;
-use super::{certificates, turn};
+use super::sip::Sip;
+use super::{Server, certificates, turn};
 use crate::shard::{Shard, ShardCounts};
 use crate::turn::TurnService;
 
-/// What every shard holds, asked of each; a shard that does not answer in time is missing.
+/// What every shard holds, asked of each; a shard that does not answer in time is missing. Empty without SIP.
 async fn shard_counts(state: &State) -> Vec<Option<ShardCounts>> {
-    let handles = state.borrow().net.handles().clone();
+    let handles = state.borrow().sip.as_ref().map(|sip| sip.net.handles().clone());
     let mut counts = Vec::new();
-    for handle in handles.iter() {
+    for handle in handles.iter().flat_map(ShardHandles::iter) {
         let answer = handle.query(|shard: &mut Shard, _| shard.counts());
         counts.push(tokio::time::timeout(SHARD_PATIENCE, answer).await.ok().and_then(Result::ok));
     }
     counts
 }
 
-/// Whether every shard answers and the last registration could be written.
+/// Whether every shard and every packet loop answers, and the last registration could be written.
 pub(super) async fn health(state: &State) -> Result<(), String> {
     let counts = shard_counts(state).await;
     if let Some(shard) = counts.iter().position(Option::is_none) {
         return Err(format!("shard {shard} does not answer"));
     }
-    if state.borrow().journal.handle().counters().failing.load(Ordering::Relaxed) {
+    if let Some(shard) = turn::reports(state).await.iter().position(Option::is_none) {
+        return Err(format!("packet loop {shard} of STUN and TURN does not answer"));
+    }
+    let server = state.borrow();
+    let failing = |sip: &Sip| sip.journal.handle().counters().failing.load(Ordering::Relaxed);
+    if server.sip.as_ref().is_some_and(failing) {
         return Err("the store cannot be written: registrations are refused".to_owned());
     }
     Ok(())
 }
 
-/// The answer to `farspeak status`.
+/// The answer to `farspeak status`. Without SIP, what it would say is left out.
 pub(super) async fn status(state: &State) -> Value {
     let counts = shard_counts(state).await;
     let server = state.borrow();
-    let sum = |of: Held| counts.iter().flatten().map(of).sum::<usize>();
-    let counters = &server.shared.counters;
-    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    json!({
+    let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptime_s": server.started.elapsed().as_secs(),
         "domain": server.loaded.config.domain.name,
         "data": server.data.path(),
         "config": server.loaded.file,
-        "listening": listeners(server.net.listening()),
+        "only_turn": server.sip.is_none(),
+        "listening": listeners(server.sip.as_ref().map(|sip| sip.net.listening()).unwrap_or_default()),
         "turn": listeners(server.turn.as_ref().map(TurnService::listening).unwrap_or_default()),
         "admin": server.summary.admin,
-        "certificate": {
-            "fingerprint": server.certificates.current().first().map(farspeak_net::Identity::fingerprint),
-            "ends_unix": ends_unix(state),
-            "self_made": server.loaded.config.certificate.chain.is_none(),
-        },
-        "users": server.shared.users.len(),
-        "registrations": server.shared.location.len(),
-        "connections": net_total(state, "connections"),
-        "transactions": sum(|counts| counts.transactions),
-        "requests_in_progress": sum(|counts| counts.contexts),
-        "calls": get(&counters.calls),
-        "calls_answered": get(&counters.answered),
-        "refused": get(&counters.refused),
-        "subscriptions": server.shared.subscriptions(),
-        "shards": counts.len(),
-        "shards_silent": counts.iter().filter(|counts| counts.is_none()).count(),
+        "certificate": certificate(&server),
+        "users": server.users.len(),
         "server": server.way_in(),
-    })
+    });
+    if let Some(sip) = &server.sip {
+        let sum = |of: Held| counts.iter().flatten().map(of).sum::<usize>();
+        let counters = &sip.shared.counters;
+        let get = |counter: &AtomicU64| json!(counter.load(Ordering::Relaxed));
+        for (key, value) in [
+            ("registrations", json!(sip.shared.location.len())),
+            ("connections", json!(connections(sip))),
+            ("transactions", json!(sum(|counts| counts.transactions))),
+            ("requests_in_progress", json!(sum(|counts| counts.contexts))),
+            ("calls", get(&counters.calls)),
+            ("calls_answered", get(&counters.answered)),
+            ("refused", get(&counters.refused)),
+            ("subscriptions", json!(sip.shared.subscriptions())),
+            ("shards", json!(counts.len())),
+            ("shards_silent", json!(counts.iter().filter(|counts| counts.is_none()).count())),
+        ] {
+            status[key] = value;
+        }
+    }
+    status
+}
+
+/// Null where nothing uses TLS.
+fn certificate(server: &Server) -> Value {
+    let current = server.certificates.current();
+    let Some(preferred) = current.first() else { return Value::Null };
+    let self_made = server.loaded.config.certificate.chain.is_none();
+    json!({"fingerprint": preferred.fingerprint(), "ends_unix": ends_unix(server), "self_made": self_made})
 }
 
 /// Where something listens, for JSON.
@@ -78,16 +96,14 @@ pub(super) fn listeners(listening: &[Listening]) -> Vec<Value> {
     each.map(|it| json!({"transport": it.transport.as_str(), "address": it.address.to_string()})).collect()
 }
 
-fn ends_unix(state: &State) -> Option<u64> {
-    let end = certificates::earliest_end(&state.borrow().certificates.current())?;
+fn ends_unix(server: &Server) -> Option<u64> {
+    let end = certificates::earliest_end(&server.certificates.current())?;
     end.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-fn net_total(state: &State, name: &str) -> i64 {
-    let counters = state.borrow().net.counters();
-    let of_shard =
-        |list: Vec<(&str, &str, i64)>| list.into_iter().find(|(known, ..)| *known == name).map_or(0, |it| it.2);
-    counters.iter().map(|counters| of_shard(counters.list())).sum()
+/// Connections of phones and browsers now.
+fn connections(sip: &Sip) -> i64 {
+    sip.net.counters().iter().map(|counters| counters.connections.get()).sum()
 }
 
 /// One of the things that a shard holds.
@@ -110,9 +126,8 @@ pub(super) async fn prometheus(state: &State) -> String {
         "When the node started, in seconds since 1970.",
         started.as_secs(),
     );
-    out.single("farspeak_users", "gauge", "Users.", server.shared.users.len());
-    out.single("farspeak_registrations", "gauge", "Phones registered.", server.shared.location.len());
-    if let Some(end) = ends_unix(state) {
+    out.single("farspeak_users", "gauge", "Users.", server.users.len());
+    if let Some(end) = ends_unix(&server) {
         out.single(
             "farspeak_certificate_end_seconds",
             "gauge",
@@ -120,10 +135,18 @@ pub(super) async fn prometheus(state: &State) -> String {
             end,
         );
     }
+    if let Some(sip) = &server.sip {
+        expose_sip(&mut out, sip, &counts);
+    }
+    out.0 + &turn
+}
 
-    let counters = &server.shared.counters;
-    out.single("farspeak_subscriptions", "gauge", "Subscriptions notified.", server.shared.subscriptions());
-    let published = server.shared.published_bytes();
+/// What phones and the journal do.
+fn expose_sip(out: &mut Exposition, sip: &Sip, counts: &[Option<ShardCounts>]) {
+    let counters = &sip.shared.counters;
+    out.single("farspeak_registrations", "gauge", "Phones registered.", sip.shared.location.len());
+    out.single("farspeak_subscriptions", "gauge", "Subscriptions notified.", sip.shared.subscriptions());
+    let published = sip.shared.published_bytes();
     out.single("farspeak_published_bytes", "gauge", "Bytes of presence documents held.", published);
     let of_node: [(&str, &str, &AtomicU64); 12] = [
         ("requests", "Requests accepted for processing.", &counters.requests),
@@ -142,7 +165,7 @@ pub(super) async fn prometheus(state: &State) -> String {
     for (name, help, counter) in of_node {
         out.single(&format!("farspeak_{name}_total"), "counter", help, counter.load(Ordering::Relaxed));
     }
-    let journal = server.journal.handle().counters();
+    let journal = sip.journal.handle().counters();
     let of_journal: [(&str, &str, &AtomicU64); 4] = [
         ("commits", "Registrations written to the store.", &journal.commits),
         ("rows", "Rows written to the store.", &journal.rows),
@@ -170,7 +193,7 @@ pub(super) async fn prometheus(state: &State) -> String {
             }
         }
     }
-    let net: Vec<_> = server.net.counters().iter().map(|counters| counters.list()).collect();
+    let net: Vec<_> = sip.net.counters().iter().map(|counters| counters.list()).collect();
     for (index, (name, help, _)) in net.first().into_iter().flatten().enumerate() {
         let gauge = matches!(*name, "connections" | "handshakes" | "queued_bytes");
         let full = if gauge { format!("farspeak_net_{name}") } else { format!("farspeak_net_{name}_total") };
@@ -179,7 +202,6 @@ pub(super) async fn prometheus(state: &State) -> String {
             out.sample(&full, &format!("shard=\"{shard}\""), list[index].2);
         }
     }
-    out.0 + &turn
 }
 
 #[derive(Default)]
@@ -209,4 +231,4 @@ impl Exposition {
 }
 
 /// How long a shard may take to say what it holds.
-const SHARD_PATIENCE: Duration = Duration::from_secs(2);
+const SHARD_PATIENCE: Duration = Duration::from_secs(5);

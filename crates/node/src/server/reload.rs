@@ -1,8 +1,9 @@
 //! SIGHUP and `farspeak reload`: reads configuration and certificates again. All of it is good, or nothing changes.
 
+use farspeak_net::Identity;
 use serde_json::json;
 
-use super::{Server, certificates, settings};
+use super::{ServeError, Server, certificates, settings};
 use crate::config::{Config, Loaded};
 use crate::control::{Answer, Failure, FailureKind};
 
@@ -22,8 +23,7 @@ impl Server {
             None if !self.config_file.exists() => Loaded::default(),
             _ => Loaded::read(&self.config_file).map_err(|errors| wrong(errors.to_string()))?,
         };
-        let identities =
-            certificates::identities(&loaded.config, &self.data).map_err(|error| wrong(error.to_string()))?;
+        let identities = self.identities(&loaded.config).map_err(|error| wrong(error.to_string()))?;
         if certificates::ends_soon(&loaded.config, &identities) {
             tracing::warn!("the certificate ends within two weeks");
         }
@@ -35,12 +35,14 @@ impl Server {
         // From here on nothing can fail.
         let fixed = needs_restart(&self.loaded.config, &loaded.config);
         let changed = changed(&self.loaded.config, &loaded.config);
-        let fingerprint = identities.first().map(farspeak_net::Identity::fingerprint);
+        let fingerprint = identities.first().map(Identity::fingerprint);
         self.certificates.replace(identities);
         let mut in_force = loaded.clone();
         keep_fixed(&self.loaded.config, &mut in_force.config);
         self.telemetry.apply(&in_force.config);
-        self.shared.replace_settings(settings::settings(&in_force.config, self.net.listening()));
+        if let Some(sip) = &self.sip {
+            sip.shared.replace_settings(settings::settings(&in_force.config, sip.net.listening()));
+        }
         self.loaded = in_force;
         for key in &fixed {
             tracing::warn!("{key} has changed; it counts after a restart");
@@ -51,7 +53,7 @@ impl Server {
 
     /// Looks at the certificates again: those of our own making are renewed in time, files may have been replaced.
     pub(super) fn renew_certificates(&self) {
-        match certificates::identities(&self.loaded.config, &self.data) {
+        match self.identities(&self.loaded.config) {
             Ok(identities) => {
                 if certificates::ends_soon(&self.loaded.config, &identities) {
                     tracing::warn!("the certificate ends within two weeks");
@@ -59,6 +61,14 @@ impl Server {
                 self.certificates.replace(identities);
             }
             Err(error) => tracing::error!("the certificates in use stay: {error}"),
+        }
+    }
+
+    /// None where nothing uses TLS; listeners do not change while the node runs.
+    fn identities(&self, config: &Config) -> Result<Vec<Identity>, ServeError> {
+        match self.certificates.current().is_empty() {
+            true => Ok(Vec::new()),
+            false => certificates::identities(config, &self.data),
         }
     }
 }

@@ -10,7 +10,8 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{SWEEP, ServeError, Server, Summary, admin, metrics, turn};
+use super::sip::Sip;
+use super::{SWEEP, ServeError, Server, Summary, admin, alone, metrics, turn};
 use crate::control::{
     Answer, Effect, Failure, FailureKind, MAX_REQUEST, Request, answer_line, perform_on_store, unix_ms,
 };
@@ -53,9 +54,9 @@ pub(super) async fn until_stopped(server: Server, ready: impl FnOnce(&Summary)) 
                 let _ = state.borrow_mut().reload();
             }
             _ = sweep.tick() => {
-                let mut server = state.borrow_mut();
-                server.shared.location.sweep(server.clock.now(), SWEEP_BUDGET);
-                server.follow_wall_clock(unix_ms());
+                if let Some(sip) = &mut state.borrow_mut().sip {
+                    sip.sweep();
+                }
             }
             _ = renewal.tick() => state.borrow().renew_certificates(),
         }
@@ -111,24 +112,32 @@ async fn perform(request: &Request, state: &State) -> Answer {
 impl Server {
     /// In the store first, then in the tables of the shards: what was answered survives.
     fn change_users(&self, request: &Request) -> Answer {
-        let domain = self.shared.settings().domain.name().to_owned();
-        let (asked, of) = (request.clone(), domain.clone());
-        let outcome = self.journal.handle().with_store(move |store| perform_on_store(store, &of, &asked));
-        let (mut value, effect) = outcome.map_err(stopped)??;
+        let (mut value, effect) = match &self.sip {
+            Some(sip) => {
+                let (asked, of) = (request.clone(), self.loaded.config.domain.name.clone());
+                sip.journal
+                    .handle()
+                    .with_store(move |store| perform_on_store(store, &of, &asked))
+                    .map_err(stopped)??
+            }
+            None => alone::change_users(&self.loaded.config, &self.data, request)?,
+        };
         match effect {
-            Effect::None => self.count_phones(&mut value),
+            Effect::None => {
+                if let Some(sip) = &self.sip {
+                    sip.count_phones(&mut value);
+                }
+            }
             Effect::Put(user) => self.put_user(user),
             Effect::Renew(user) => {
                 let name = user.name.clone();
-                self.shared.users.insert(user);
-                self.forget_phones(&name)?;
-                self.tell_shards(&News::UserEnded { name, gone: false });
+                self.users.insert(user);
+                self.end_phones(name, false)?;
             }
             Effect::Gone(name, others) => {
-                self.shared.users.remove(&name);
+                self.users.remove(&name);
                 others.into_iter().for_each(|user| self.put_user(user));
-                self.forget_phones(&name)?;
-                self.tell_shards(&News::UserEnded { name, gone: true });
+                self.end_phones(name, true)?;
             }
         }
         if value.get("password").is_some() {
@@ -139,10 +148,37 @@ impl Server {
 
     fn put_user(&self, user: User) {
         let name = user.name.clone();
-        self.shared.users.insert(user);
-        self.tell_shards(&News::User { name });
+        self.users.insert(user);
+        if let Some(sip) = &self.sip {
+            sip.tell_shards(&News::User { name });
+        }
     }
 
+    fn end_phones(&self, name: String, gone: bool) -> Result<(), Failure> {
+        let Some(sip) = &self.sip else { return Ok(()) };
+        sip.forget_phones(&name)?;
+        sip.tell_shards(&News::UserEnded { name, gone });
+        Ok(())
+    }
+
+    /// What a phone has to be told besides name and password.
+    pub(super) fn way_in(&self) -> Value {
+        use farspeak_sansio::Transport;
+        let listening = self.sip.as_ref().map(|sip| sip.net.listening()).unwrap_or_default();
+        let port = |transport| {
+            let listener = listening.iter().find(|listener| listener.transport == transport);
+            listener.map(|listener| listener.address.port())
+        };
+        let config = &self.loaded.config;
+        json!({
+            "domain": config.domain.name, "public_name": config.domain.public_name,
+            "tls_port": port(Transport::Tls), "wss_port": port(Transport::Wss),
+            "self_made_certificate": config.certificate.chain.is_none(), "unix_ms": unix_ms(),
+        })
+    }
+}
+
+impl Sip {
     /// Watchers are told at once of what the operator changed; where a shard is busy, as soon as it is not.
     fn tell_shards(&self, news: &News) {
         for handle in self.net.handles().iter() {
@@ -151,19 +187,6 @@ impl Server {
                 // A shard that has died has no watchers.
                 let _ = handle.query(move |shard: &mut Shard, now| shard.hear(now, news)).await;
             });
-        }
-    }
-
-    /// Tells the store if the wall clock has stepped: what it keeps is for a process that will start by that clock.
-    fn follow_wall_clock(&mut self, unix_ms: i64) {
-        let step = unix_ms.saturating_sub(self.shared.clock.unix_ms(self.clock.now()));
-        if step.abs_diff(self.clock_step) < STEP_MS {
-            return;
-        }
-        tracing::warn!(by_ms = step.saturating_sub(self.clock_step), "the wall clock has stepped");
-        // Not waited for twice: the store is full or gone, and says so by itself; the next tick tries again.
-        if let Ok(Ok(())) = self.journal.handle().with_store(move |store| store.follow_clock(step)) {
-            self.clock_step = step;
         }
     }
 
@@ -184,31 +207,12 @@ impl Server {
             user["reachable"] = json!(bindings.iter().filter(|binding| binding.is_reachable()).count());
         }
     }
-
-    /// What a phone has to be told besides name and password.
-    pub(super) fn way_in(&self) -> Value {
-        use farspeak_sansio::Transport;
-        let port = |transport| {
-            let listener = self.net.listening().iter().find(|listener| listener.transport == transport);
-            listener.map(|listener| listener.address.port())
-        };
-        let config = &self.loaded.config;
-        json!({
-            "domain": config.domain.name, "public_name": config.domain.public_name,
-            "tls_port": port(Transport::Tls), "wss_port": port(Transport::Wss),
-            "self_made_certificate": config.certificate.chain.is_none(), "unix_ms": unix_ms(),
-        })
-    }
 }
 
 fn stopped(error: StoreError) -> Failure {
     Failure::new(FailureKind::Store, error.to_string())
 }
 
-/// Addresses looked at in one sweep: about a millisecond.
-const SWEEP_BUDGET: usize = 1000;
-/// Difference between the clocks, in milliseconds, that counts as a step.
-const STEP_MS: u64 = 5000;
 /// How often the node's own certificates are looked at.
 const RENEWAL: Duration = Duration::from_secs(86_400 / 2);
 /// How long a client of the control socket may take.

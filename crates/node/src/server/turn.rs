@@ -7,7 +7,13 @@ use serde_json::{Value, json};
 use super::metrics::{Exposition, listeners};
 use super::run::State;
 use crate::control::{Answer, Failure, FailureKind, Request};
+use crate::entropy::SystemRng;
 use crate::turn::{ShardReport, TurnMachine, TurnService};
+
+/// What time-limited credentials are made with: letters and digits, so that it can be given to a service as well.
+pub(super) fn new_secret() -> Vec<u8> {
+    SystemRng::new().key::<32>().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
+}
 
 /// Does what a request about TURN asks.
 pub(super) async fn perform(request: &Request, state: &State) -> Answer {
@@ -32,7 +38,7 @@ pub(super) async fn perform(request: &Request, state: &State) -> Answer {
             let turn = server.turn.as_ref().ok_or_else(|| Failure::new(FailureKind::Failed, OFF))?;
             let issued = turn.issuer().issue(server.clock.now(), name, *ttl);
             let mut value = issued.to_json();
-            value["realm"] = json!(server.shared.users.realm());
+            value["realm"] = json!(server.users.realm());
             Ok(value)
         }
         _ => Err(Failure::new(FailureKind::Invalid, "not about TURN")),
@@ -41,6 +47,14 @@ pub(super) async fn perform(request: &Request, state: &State) -> Answer {
 
 fn handle(state: &State) -> Option<RelayHandle<TurnMachine>> {
     state.borrow().turn.as_ref().map(TurnService::handle)
+}
+
+/// What every packet loop has to say; one that does not answer in time is missing. Empty if the service is off.
+pub(super) async fn reports(state: &State) -> Vec<Option<ShardReport>> {
+    match handle(state) {
+        Some(handle) => TurnService::shards(handle).await,
+        None => Vec::new(),
+    }
 }
 
 async fn status(state: &State, handle: RelayHandle<TurnMachine>) -> Value {
@@ -100,8 +114,7 @@ fn traffic(traffic: Traffic) -> Value {
 
 /// Adds what the service has to say to the metrics.
 pub(super) async fn expose(state: &State) -> String {
-    let Some(handle) = handle(state) else { return String::new() };
-    let reports = TurnService::shards(handle).await;
+    let reports = reports(state).await;
     let server = state.borrow();
     let Some(turn) = &server.turn else { return String::new() };
     let mut out = Exposition::default();

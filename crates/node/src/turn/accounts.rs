@@ -7,16 +7,16 @@ use farspeak_stun::Key;
 use farspeak_stun::long_term::Account;
 use farspeak_turn::{Accounts, Credential, RestAccounts, StaticAccounts};
 
-use crate::shared::Shared;
+use crate::users::Users;
 
 /// The users of the node. What is stored of their passwords is STUN's long-term key, since the realm is the same: MD5 or
 /// SHA-256 of `name:realm:password` (RFC 8489 §18.5.1).
-struct NodeUsers(Arc<Shared>);
+struct NodeUsers(Arc<Users>);
 
 impl Accounts for NodeUsers {
     fn find(&mut self, _unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential> {
         let Account::Username(name) = account else { return None };
-        let users = &self.0.users;
+        let users = &*self.0;
         let (name, with_realm) = match name.split_once('@') {
             Some((name, domain)) => (name, domain == users.realm()),
             None => (name, false),
@@ -57,8 +57,8 @@ pub(super) struct NodeAccounts {
 }
 
 impl NodeAccounts {
-    pub(super) fn new(rest: RestAccounts, shared: Arc<Shared>, configured: Configured) -> Self {
-        Self { rest, users: NodeUsers(shared), configured }
+    pub(super) fn new(rest: RestAccounts, users: Arc<Users>, configured: Configured) -> Self {
+        Self { rest, users: NodeUsers(users), configured }
     }
 }
 

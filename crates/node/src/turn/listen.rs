@@ -68,6 +68,10 @@ impl Plan {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn listeners(&self, certificates: &Arc<CertificateStore>) -> Result<Vec<Listener>, String> {
         let listener = |wanted: &Wanted| {
             if wanted.transport != Transport::Tls {

@@ -17,7 +17,7 @@ use super::machine::TurnMachine;
 use super::settings;
 use crate::config::{Config, Loaded};
 use crate::entropy::SystemRng;
-use crate::shared::Shared;
+use crate::users::Users;
 
 /// The running STUN and TURN service.
 pub struct TurnService {
@@ -45,7 +45,7 @@ pub struct TurnSetup<'a> {
     /// The certificates of the TLS listeners.
     pub certificates: &'a Arc<CertificateStore>,
     /// The users.
-    pub shared: &'a Arc<Shared>,
+    pub users: &'a Arc<Users>,
     /// What time-limited credentials are made with.
     pub secret: &'a [u8],
     /// Where HTTPS is served.
@@ -77,9 +77,9 @@ impl TurnService {
     /// # Errors
     /// What is in the way; nothing runs then.
     pub fn start(setup: TurnSetup<'_>, warnings: &mut Vec<String>) -> Result<Self, StartFailure> {
-        let TurnSetup { loaded, clock, certificates, shared, secret, https, alone } = setup;
+        let TurnSetup { loaded, clock, certificates, users, secret, https, alone } = setup;
         let config = &loaded.config;
-        let realm = shared.users.realm().to_owned();
+        let realm = users.realm().to_owned();
         let nonce_key = SystemRng::new().key();
         let rest = RestAccounts::new(secret);
         let accounts = settings::accounts(config, &realm).map_err(StartFailure::Other)?;
@@ -88,18 +88,22 @@ impl TurnService {
         let mut server = settings::server(config, &realm, nonce_key);
         server.unix_at_origin = Duration::from_millis(u64::try_from(clock.unix_at_origin_ms()).unwrap_or(0));
         let build = {
-            let (rest, shared, configured) = (rest.clone(), Arc::clone(shared), configured.clone());
+            let (rest, users, configured) = (rest.clone(), Arc::clone(users), configured.clone());
             let ledger = Arc::clone(&ledger);
             Arc::new(move |birth: relay::RelayBirth| {
                 let mut server = server.clone();
                 (server.shard, server.shards) = (birth.shard, birth.shards);
-                let accounts = NodeAccounts::new(rest.clone(), Arc::clone(&shared), configured.clone());
+                let accounts = NodeAccounts::new(rest.clone(), Arc::clone(&users), configured.clone());
                 let rng = Box::new(SystemRng::new());
                 TurnMachine { server: Server::new(server, Box::new(accounts), Arc::clone(&ledger), rng) }
             })
         };
+        let wall = crate::shared::Clock { unix_at_origin_ms: clock.unix_at_origin_ms() };
         let mut plan = Plan::new(loaded, https, alone);
         let relay = loop {
+            if alone && plan.is_empty() {
+                return Err(StartFailure::Listen(nowhere(warnings)));
+            }
             let mut relay = relay_config(config);
             relay.listeners = plan.listeners(certificates).map_err(StartFailure::Other)?;
             let build = Arc::clone(&build);
@@ -117,7 +121,7 @@ impl TurnService {
         let shared_port = https.iter().filter(|_| config.turn.share_https && !alone);
         let shared_port = shared_port.map(|address| Listening { transport: Transport::Wss, address: *address });
         let listening = relay.listening().iter().copied().chain(shared_port).collect();
-        let issuer = Arc::new(Issuer::new(rest, shared.clock, listening, config));
+        let issuer = Arc::new(Issuer::new(rest, wall, listening, config));
         Ok(Self { relay, ledger, issuer, configured, realm, nonce_key })
     }
 
@@ -251,6 +255,15 @@ impl fmt::Display for StartFailure {
 
 impl std::error::Error for StartFailure {}
 
+/// Why nothing is left to listen on.
+fn nowhere(refused: &[String]) -> String {
+    let why = match refused {
+        [] => "turn.udp, turn.tcp and turn.tls are empty, and no HTTPS port is shared".to_owned(),
+        refused => refused.join("\n"),
+    };
+    format!("there is no port to serve STUN and TURN on: set turn.udp, turn.tcp or turn.tls\n{why}")
+}
+
 fn relay_config(config: &Config) -> RelayConfig {
     let mut relay = RelayConfig::default();
     if config.node.shards > 0 {
@@ -284,5 +297,5 @@ fn advice(config: &Config) -> Vec<String> {
     inner.filter(|_| config.turn.relay.0.is_empty()).map(text).collect()
 }
 
-/// How long a packet loop may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a packet loop may take to answer: one that has no processor for a while is not dead.
+const PATIENCE: Duration = Duration::from_secs(5);
