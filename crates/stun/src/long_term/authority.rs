@@ -17,6 +17,10 @@ pub struct Authority {
     anonymity: bool,
 }
 
+/// Longest realm whose whole challenge fits into the answer to the smallest Allocate request over IPv4, which has 28
+/// bytes and is answered with 112.
+const LONGEST_REALM: usize = 32;
+
 /// Who a request says it is from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Account<'a> {
@@ -151,9 +155,10 @@ impl Authority {
 
     /// Writes the whole error response to a request that was refused; `None` if it does not fit.
     ///
-    /// A challenge that does not fit is written again as RFC 5389 has it, without PASSWORD-ALGORITHMS. With a realm of at
-    /// most 36 bytes and no SOFTWARE, that one is at most 2.5 times the smallest Allocate request, IP and UDP headers
-    /// counted; with one of at most 24, both are.
+    /// With a realm of at most 32 bytes, a challenge is at most 2.5 times the smallest Allocate request, IP and UDP headers
+    /// counted. With a longer one that does not fit it is written again as RFC 5389 has it, without PASSWORD-ALGORITHMS,
+    /// which suffices up to 44 bytes. A shorter realm's never is: whoever shortens a request on the way could otherwise
+    /// have SHA-256 taken out of the answer, and no bit in the nonce would tell (RFC 8489 §9.2.1).
     pub fn refuse<'b>(
         &self,
         now: Instant,
@@ -177,7 +182,10 @@ impl Authority {
             }
             writer.finish().ok().map(<[u8]>::len)
         };
-        let length = write(false).or_else(|| write(true))?;
+        let length = match write(false) {
+            None if self.realm.len() > LONGEST_REALM => write(true),
+            length => length,
+        }?;
         Some(&buffer[..length])
     }
 }

@@ -10,8 +10,14 @@ use sha2::Sha256;
 
 use super::{BASE64, SecurityFeatures};
 
-/// Characters of a nonce: the cookie, and 24 that hold 6 bytes of time and 12 of MAC.
-const LENGTH: usize = 13 + 24;
+/// Characters of a nonce: the cookie, and 19 that hold 48 bits of time and 64 of MAC. Every four more would take as many
+/// from the longest realm ([`Authority::refuse`](super::Authority::refuse)). To guess a tag is no use to anybody but who
+/// has the password: the nonce is part of what is sealed.
+const LENGTH: usize = COOKIE + DIGITS;
+const COOKIE: usize = 13;
+const DIGITS: usize = 19;
+/// What the last digit has room for beyond the 112 bits.
+const SPARE: usize = DIGITS * 6 - 112;
 
 /// Makes and checks nonces without remembering them.
 ///
@@ -49,15 +55,10 @@ impl Nonces {
         buffer: &'b mut [u8; LENGTH],
     ) -> &'b str {
         let end = (now + self.lifetime).as_nanos() / 1_000_000;
-        buffer[..13].copy_from_slice(&features.cookie());
-        let mut body = [0; 18];
-        body[..6].copy_from_slice(&end.to_be_bytes()[2..]);
-        body[6..].copy_from_slice(&self.tag(end, client, features));
-        for (three, four) in body.chunks_exact(3).zip(buffer[13..].chunks_exact_mut(4)) {
-            let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-            for (at, out) in four.iter_mut().enumerate() {
-                *out = BASE64[(bits >> (18 - 6 * at) & 63) as usize];
-            }
+        buffer[..COOKIE].copy_from_slice(&features.cookie());
+        let bits = (u128::from(end) << 64 | u128::from(self.tag(end, client, features))) << SPARE;
+        for (at, out) in buffer[COOKIE..].iter_mut().rev().enumerate() {
+            *out = BASE64[(bits >> (6 * at) & 63) as usize];
         }
         std::str::from_utf8(buffer).expect("base64 is ASCII")
     }
@@ -65,28 +66,24 @@ impl Nonces {
     /// Whether the nonce is one that this client got and that has not expired; the features that it announced.
     pub fn check(&self, now: Instant, client: SocketAddr, nonce: &str) -> Result<SecurityFeatures, NotValid> {
         let features = SecurityFeatures::of_nonce(nonce).ok_or(NotValid)?;
-        let text = nonce.as_bytes().get(13..).filter(|text| text.len() == LENGTH - 13).ok_or(NotValid)?;
-        let mut body = [0; 18];
-        for (four, three) in text.chunks_exact(4).zip(body.chunks_exact_mut(3)) {
-            let mut bits = 0_u32;
-            for byte in four {
-                let digit = BASE64.iter().position(|known| known == byte).ok_or(NotValid)?;
-                bits = bits << 6 | digit as u32;
-            }
-            three.copy_from_slice(&bits.to_be_bytes()[1..]);
+        let text = nonce.as_bytes().get(COOKIE..).filter(|text| text.len() == DIGITS).ok_or(NotValid)?;
+        let mut bits = 0_u128;
+        for byte in text {
+            let digit = BASE64.iter().position(|known| known == byte).ok_or(NotValid)?;
+            bits = bits << 6 | digit as u128;
         }
-        let mut end = [0; 8];
-        end[2..].copy_from_slice(&body[..6]);
-        let end = u64::from_be_bytes(end);
+        if bits & ((1 << SPARE) - 1) != 0 {
+            return Err(NotValid);
+        }
+        let (end, tag) = ((bits >> SPARE >> 64) as u64, (bits >> SPARE) as u64);
         let mac = self.mac_of(end, client, features);
-        mac.verify_truncated_left(&body[6..]).map_err(|_| NotValid)?;
+        mac.verify_truncated_left(&tag.to_be_bytes()).map_err(|_| NotValid)?;
         if now.as_nanos() / 1_000_000 >= end { Err(NotValid) } else { Ok(features) }
     }
 
-    fn tag(&self, end: u64, client: SocketAddr, features: SecurityFeatures) -> [u8; 12] {
-        let mut tag = [0; 12];
-        tag.copy_from_slice(&self.mac_of(end, client, features).finalize().into_bytes()[..12]);
-        tag
+    fn tag(&self, end: u64, client: SocketAddr, features: SecurityFeatures) -> u64 {
+        let mac = self.mac_of(end, client, features).finalize().into_bytes();
+        u64::from_be_bytes(*mac.first_chunk().expect("SHA-256 has 32 bytes"))
     }
 
     fn mac_of(&self, end: u64, client: SocketAddr, features: SecurityFeatures) -> Hmac<Sha256> {
@@ -126,11 +123,32 @@ mod tests {
         assert_eq!(nonces.check(Instant::ZERO, other, &nonce), Err(NotValid));
         assert_eq!(Nonces::new(&[8; 32], Duration::from_secs(60)).check(Instant::ZERO, client, &nonce), Err(NotValid));
         for at in 0..nonce.len() {
-            let mut changed = nonce.clone().into_bytes();
-            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(nonces.check(Instant::ZERO, client, &changed), Err(NotValid), "{changed}");
+            for digit in *BASE64 {
+                let mut changed = nonce.clone().into_bytes();
+                changed[at] = digit;
+                let changed = String::from_utf8(changed).unwrap();
+                let valid = changed == nonce;
+                assert_eq!(nonces.check(Instant::ZERO, client, &changed).is_ok(), valid, "{changed}");
+            }
             assert_eq!(nonces.check(Instant::ZERO, client, &nonce[..at]), Err(NotValid));
+        }
+        assert_eq!(nonces.check(Instant::ZERO, client, &format!("{nonce}A")), Err(NotValid));
+    }
+
+    #[test]
+    fn no_moment_and_no_lifetime_is_too_far() {
+        let (client, features) = ("[2001:db8::1]:4000".parse().unwrap(), SecurityFeatures::NONE);
+        for (now, lifetime) in [
+            (Instant::FAR_FUTURE, Duration::from_secs(60)),
+            (Instant::ZERO, Duration::MAX),
+            (Instant::FAR_FUTURE, Duration::MAX),
+        ] {
+            let nonces = Nonces::new(&[7; 32], lifetime);
+            let mut buffer = Nonces::buffer();
+            let nonce = nonces.issue(now, client, features, &mut buffer).to_owned();
+            // At the end of time nothing lives any longer.
+            let expected = if now == Instant::FAR_FUTURE { Err(NotValid) } else { Ok(features) };
+            assert_eq!(nonces.check(now, client, &nonce), expected);
         }
     }
 }

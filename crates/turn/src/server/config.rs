@@ -12,7 +12,7 @@ use crate::policy::PeerPolicy;
 
 /// Longest realm with which everybody gets an answer: a challenge may not be much longer than the smallest Allocate
 /// request ([`farspeak_stun::limit::longest_answer`]).
-pub const LONGEST_REALM: usize = 36;
+pub const LONGEST_REALM: usize = 44;
 
 /// How a server, or one shard of it, behaves.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct ServerConfig {
     /// an even port and its successor are on one shard. Default 1.
     pub shards: u8,
     /// Whose passwords count; usually the domain. At most [`LONGEST_REALM`] bytes, since it is in every challenge; at most
-    /// 24 for SHA-256 to be offered to all.
+    /// 32 for SHA-256 to be offered to all.
     pub realm: String,
     /// Where relayed addresses are taken from: at least one for each family that is to be relayed.
     pub relays: Vec<RelayAddress>,
