@@ -5,7 +5,6 @@
 
 mod certificate;
 mod edge;
-mod gateway;
 mod mtu;
 mod report;
 mod screen;

@@ -50,3 +50,42 @@ pub trait Framing: 'static {
     /// One WebSocket message, text or binary (RFC 7118 §4.2).
     fn websocket<'a>(&self, bytes: &'a [u8]) -> Framed<'a>;
 }
+
+/// Bytes as they come: for a machine that knows from each flow what they are, and puts the pieces of a stream together
+/// itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Raw;
+
+/// What has come on a connection since it was last asked for.
+#[derive(Debug, Default)]
+pub struct RawStream(Vec<u8>);
+
+impl Framing for Raw {
+    type Stream = RawStream;
+
+    fn stream(&self) -> RawStream {
+        RawStream::default()
+    }
+
+    fn datagram<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
+        Framed::Message(bytes.into())
+    }
+
+    fn websocket<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
+        Framed::Message(bytes.into())
+    }
+}
+
+impl Framer for RawStream {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn next(&mut self) -> Option<Framed<'_>> {
+        (!self.0.is_empty()).then(|| Framed::Message(std::mem::take(&mut self.0).into()))
+    }
+
+    fn is_partial(&self) -> bool {
+        false
+    }
+}

@@ -23,6 +23,7 @@ mod connection;
 mod counters;
 mod flows;
 mod framing;
+mod gateways;
 mod handle;
 mod http;
 mod interfaces;
@@ -46,7 +47,8 @@ pub use certificate::{
 pub use clock::Clock;
 pub use config::{Divert, Listener, MAX_SHARDS, NetConfig, StreamConfig, UdpConfig};
 pub use counters::{Counter, Counters, Gauge};
-pub use framing::{Framed, Framer, Framing};
+pub use framing::{Framed, Framer, Framing, Raw};
+pub use gateways::default_gateways;
 pub use handle::{Command, RunError, ShardHandle, ShardHandles};
 pub use http::{HttpAnswer, HttpHandler, HttpPeer};
 pub use interfaces::{Interfaces, LocalAddress, local_addresses};

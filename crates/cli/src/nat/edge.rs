@@ -6,14 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs 
 use std::time::Duration;
 
 use farspeak_ice::port_mapping::Way;
-use farspeak_net::{Clock, Framed, Framer, Framing, Interfaces, Peer, PeerConfig, PeerContext, local_addresses};
+use farspeak_net::{Clock, Interfaces, Peer, PeerConfig, PeerContext, Raw, default_gateways, local_addresses};
 use farspeak_node::entropy::SystemRng;
 use farspeak_sansio::Instant;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use rustls::pki_types::ServerName;
 
 use super::certificate::{self, Seen};
-use super::gateway::gateways;
 use super::report::{Reach, Report};
 use super::survey::{Event, Router, Survey, Target};
 
@@ -70,7 +69,7 @@ pub fn look(places: &[Place], ask_router: bool, patience: Duration, note: fn(&st
         Event::Done => context.stop(),
     });
     let ports = try_ports(places, patience);
-    let routers = gateways();
+    let routers = default_gateways();
     let asked = if ask_router { &routers[..] } else { &[] };
     peer.with(|context, survey, now| begin(context, survey, now, places, asked))?;
     let survey = runtime.block_on(peer.run());
@@ -176,43 +175,6 @@ fn report(
         gateways: gateways.iter().map(|gateway| gateway.ip()).collect(),
         servers,
         port_mapping: survey.port_mapping().collect(),
-    }
-}
-
-/// Bytes as they come: the survey knows from each flow what they are.
-struct Raw;
-
-/// What has come on a connection.
-#[derive(Default)]
-struct Bytes(Vec<u8>);
-
-impl Framing for Raw {
-    type Stream = Bytes;
-
-    fn stream(&self) -> Bytes {
-        Bytes::default()
-    }
-
-    fn datagram<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
-        Framed::Message(bytes.into())
-    }
-
-    fn websocket<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
-        Framed::Message(bytes.into())
-    }
-}
-
-impl Framer for Bytes {
-    fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn next(&mut self) -> Option<Framed<'_>> {
-        (!self.0.is_empty()).then(|| Framed::Message(std::mem::take(&mut self.0).into()))
-    }
-
-    fn is_partial(&self) -> bool {
-        false
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// The default routers, IPv4 first; those with the best metric. Empty elsewhere than on Linux.
-pub fn gateways() -> Vec<SocketAddr> {
+/// The default routers, IPv4 first; those with the best metric. The port is 0, a link-local address has its scope. Empty
+/// elsewhere than on Linux.
+pub fn default_gateways() -> Vec<SocketAddr> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let v4 = v4(&read("/proc/net/route")).map(|ip| SocketAddr::new(ip.into(), 0));
     let v6 = v6(&read("/proc/net/ipv6_route")).map(|(ip, interface)| {
