@@ -108,7 +108,11 @@ impl World {
             let config = AgentConfig {
                 controlling: (settings >> one) & 1 == 1,
                 mode: if one == 1 && settings & 4 != 0 { Mode::Lite } else { Mode::Full },
-                engine: if one == 1 && settings & 8 != 0 { Engine::Is } else { Engine::CheckList },
+                engine: if one == 1 && settings & 8 != 0 {
+                    Engine::Is(std::time::Instant::now())
+                } else {
+                    Engine::CheckList
+                },
                 privacy: if settings & 16 != 0 { Privacy::RelayOnly } else { Privacy::All },
                 servers: if settings & 32 != 0 { servers } else { Vec::new() },
                 names: settings & 64 != 0,

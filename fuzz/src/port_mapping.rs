@@ -57,7 +57,7 @@ pub fn fuzz(data: &[u8]) {
             6 => mapper.handle_flow_failed(now, asked.0),
             7 => {
                 let port = 4000 + u16::from(raw.first().copied().unwrap_or(0) % 8);
-                if raw.len() % 2 == 0 {
+                if raw.len().is_multiple_of(2) {
                     let _ = mapper.map(now, Protocol::Udp, port);
                 } else {
                     mapper.unmap(now, Protocol::Udp, port);

@@ -1,4 +1,4 @@
-//! Replays the seeds of the fuzz targets that concern the agent and its candidates, with the targets' own assertions.
+//! Replays the seeds of the fuzz targets that concern this crate, with the targets' own assertions.
 
 #[path = "../../../fuzz/src/ice_agent.rs"]
 mod ice_agent;
@@ -6,32 +6,24 @@ mod ice_agent;
 mod ice_candidate;
 #[path = "../../../fuzz/src/input.rs"]
 mod input;
+#[path = "../../../fuzz/src/port_mapping.rs"]
+mod port_mapping;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
 
-/// Each seed, and what each looks like with a byte changed here and there.
-fn replay(target: &str, fuzz: fn(&[u8])) {
-    let folder = format!("{}/../../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-    let mut seeds = 0;
-    for entry in std::fs::read_dir(&folder).expect("the corpus is part of the repository") {
-        let seed = std::fs::read(entry.expect("it can be listed").path()).expect("it can be read");
-        fuzz(&seed);
-        for at in 0..seed.len() {
-            for byte in [0, 9, 0x20, 0x39, 0xff] {
-                let mut changed = seed.clone();
-                changed[at] = byte;
-                fuzz(&changed);
-            }
-        }
-        seeds += 1;
-    }
-    assert!(seeds >= 3, "{folder} holds {seeds} seeds");
-}
+use replay::replay;
 
 #[test]
 fn candidate_seeds_hold() {
-    replay("ice_candidate", ice_candidate::fuzz);
+    replay("ice_candidate", ice_candidate::fuzz, usize::MAX, &[0, 9, 0x20, 0x39, 0xff]);
 }
 
 #[test]
 fn agent_seeds_hold() {
-    replay("ice_agent", ice_agent::fuzz);
+    replay("ice_agent", ice_agent::fuzz, usize::MAX, &[0, 9, 0x20, 0x39, 0xff]);
+}
+
+#[test]
+fn port_mapping_seeds_hold() {
+    replay("port_mapping", port_mapping::fuzz, 100, &[0, 1, 9, 0x3c, 0xff]);
 }
