@@ -105,7 +105,7 @@ class Router:
     """Stands between two wires and translates."""
 
     def __init__(self, lab, name, kind, outside, address, inside, loss=0):
-        self.space = lab.namespace(name)
+        self.space, self.address = lab.namespace(name), address
         outside.attach(self.space, "wan", address)
         inside.attach(self.space, "lan", f"{inside.prefix}.1", is_gateway=True)
         self.space.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
@@ -116,7 +116,7 @@ class Lab:
     """The public wire, the server's namespace and the sites; a context manager."""
 
     def __init__(self):
-        self.namespaces, self.hosts = [], {}
+        self.namespaces, self.hosts, self.routers = [], {}, {}
         self.numbers = iter(range(20, 250))
 
     def __enter__(self):
@@ -126,7 +126,7 @@ class Lab:
         try:
             # The rest of the world begins behind this address, and swallows everything.
             self.public = Wire(self, "the public wire", WIRE, f"{WIRE}.1")
-            batch(self.public.space, f"address add {WIRE}.1/24 dev wire")
+            batch(self.public.space, f"address add {WIRE}.1/24 dev wire", "route add blackhole default")
             self.server = self.namespace("the server")
             self.public.attach(self.server, "eth0", SERVER, SERVER_TOO, SERVER_V6)
         except Failure:
@@ -156,9 +156,18 @@ class Lab:
         if kind == "IPv6 alone":
             return None
         inside = Wire(self, f"the wire of {name}", INSIDE, f"{INSIDE}.1")
-        Router(self, f"the router of {name}", kind, outside, address, inside, loss)
+        self.routers[name] = Router(self, f"the router of {name}", kind, outside, address, inside, loss)
         inside.attach(host, "eth0", HOST)
         return inside
+
+    def number(self, name, address):
+        """Gives the router of that site one more address outside: one of the Internet, for services that want such."""
+        router = self.routers[name]
+        batch(router.space, f"address add {address}/32 dev wan")
+        batch(self.public.space, f"route add {address} via {router.address}")
+        self.public.space.run("sh", "-c", "cd /proc/sys/net/ipv4; for of in all wire; do echo 0 >conf/$of/send_redirects; done; "
+                                          "echo 1 >ip_forward")
+        return router.space
 
     def guest(self, name, wire):
         """One more host at a site."""

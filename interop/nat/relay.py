@@ -44,13 +44,15 @@ class Server:
         told = self.namespace.run(self.binary, "turn", "sessions", "--json", *self.place)
         return [f"{session['client']} as {session['relayed']}" for session in json.loads(told)["sessions"]]
 
-    def arguments(self, families=(4,)):
-        """What an agent of these families must know of it."""
-        words = ["--user", USER, "--password", PASSWORD, "--ca", self.ca]
-        for family in families:
-            host = SERVER if family == 4 else f"[{SERVER_V6}]"
-            words += ["--stun", f"{host}:3478", "--turn", f"turn:{host}:3478?transport=udp",
-                      "--turn", f"turn:{host}:3478?transport=tcp", "--turn", f"turns:{host}:443"]
+    def arguments(self, families=(4,), relays=True):
+        """What an agent of these families must know of it; unless it `relays`, STUN alone."""
+        hosts = [SERVER if family == 4 else f"[{SERVER_V6}]" for family in families]
+        words = [word for host in hosts for word in ("--stun", f"{host}:3478")]
+        if relays:
+            words += ["--user", USER, "--password", PASSWORD, "--ca", self.ca]
+        for host in hosts if relays else []:
+            words += ["--turn", f"turn:{host}:3478?transport=udp", "--turn", f"turn:{host}:3478?transport=tcp",
+                      "--turn", f"turns:{host}:443"]
         return words
 
     def coturn(self):

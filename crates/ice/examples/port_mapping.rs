@@ -8,14 +8,16 @@
 //! `--way pcp|nat-pmp|upnp` asks in one way alone, `--lifetime SECONDS` for a shorter time. Only the machine that asks
 //! is here: who listens on those ports is somebody else.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+#[path = "support/random.rs"]
+mod random;
+
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use farspeak_ice::port_mapping::{Config, Event, Mapping, PortMapper, Protocol, Way};
-use farspeak_net::{Clock, Framed, Framer, Framing, Peer, PeerConfig};
-use farspeak_sansio::Rng;
+use farspeak_net::{Clock, Peer, PeerConfig, Raw};
+use random::SystemRandom;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::read(std::env::args().skip(1))?;
@@ -26,9 +28,9 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // The socket must be bound before the machine can be told where it is.
     let socket = std::net::UdpSocket::bind((options.local, 0))?;
     let (local, gateway) = (socket.local_addr()?, SocketAddr::new(options.gateway, 0));
-    let mapper = PortMapper::new(options.config, local, gateway, Box::new(SystemRandom(File::open("/dev/urandom")?)));
+    let mapper = PortMapper::new(options.config, local, gateway, Box::new(SystemRandom::new()?));
     let (mut peer, handle) =
-        Peer::new(mapper, Bytes, PeerConfig::default(), Clock::start(), |_, _, _, event| tell(event));
+        Peer::new(mapper, Raw, PeerConfig::default(), Clock::start(), |_, _, _, event| tell(event));
     peer.with(|context, mapper, now| -> Result<(), Box<dyn std::error::Error>> {
         context.adopt(socket)?;
         // Where routers say that they have restarted; another program may have it.
@@ -105,52 +107,5 @@ impl Options {
         }
         let (local, gateway) = (local.ok_or("--local is missing")?, gateway.ok_or("--gateway is missing")?);
         Ok(Self { local, gateway, config, ports })
-    }
-}
-
-/// The machine takes HTTP as it comes.
-struct Bytes;
-
-#[derive(Default)]
-struct Chunk(Vec<u8>);
-
-impl Framer for Chunk {
-    fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn next(&mut self) -> Option<Framed<'_>> {
-        (!self.0.is_empty()).then(|| Framed::Message(std::mem::take(&mut self.0).into()))
-    }
-
-    fn is_partial(&self) -> bool {
-        false
-    }
-}
-
-impl Framing for Bytes {
-    type Stream = Chunk;
-
-    fn stream(&self) -> Chunk {
-        Chunk::default()
-    }
-
-    fn datagram<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
-        Framed::Message(bytes.into())
-    }
-
-    fn websocket<'a>(&self, bytes: &'a [u8]) -> Framed<'a> {
-        Framed::Message(bytes.into())
-    }
-}
-
-/// The system's own randomness.
-struct SystemRandom(File);
-
-impl Rng for SystemRandom {
-    fn next_u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        self.0.read_exact(&mut bytes).expect("the system's randomness never ends");
-        u64::from_le_bytes(bytes)
     }
 }

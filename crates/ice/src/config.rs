@@ -161,8 +161,9 @@ pub enum Engine {
     /// RFC 8445's check list as it is written, on `farspeak-stun`.
     #[default]
     CheckList,
-    /// The `is` crate: nominates what is best at each moment, so that a nomination is not final.
-    Is,
+    /// The `is` crate: nominates what is best at each moment, so that a nomination is not final. It counts in the
+    /// system's time: the agent's instants are added to this one, whichever it is, and no clock is read.
+    Is(std::time::Instant),
 }
 
 /// Durations of an agent.

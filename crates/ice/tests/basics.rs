@@ -4,7 +4,7 @@ mod support;
 
 use farspeak_ice::{AgentConfig, Engine, Event};
 use farspeak_sim::Nat;
-use support::{End, World, put_behind};
+use support::{End, World, is, put_behind};
 
 fn with(engine: Engine) -> impl Fn(&mut AgentConfig) {
     move |config| config.engine = engine
@@ -16,7 +16,7 @@ fn ends(engine: Engine, left: &'static str, right: &'static str) -> (End, End) {
 
 #[test]
 fn hosts_in_the_open_connect() {
-    for engine in [Engine::Is, Engine::CheckList] {
+    for engine in [is(), Engine::CheckList] {
         let (left, right) = ends(engine, "192.0.2.1", "192.0.2.2");
         let mut world = World::new(1, left, right);
         world.start();
@@ -29,7 +29,7 @@ fn hosts_in_the_open_connect() {
 
 #[test]
 fn home_routers_are_crossed_by_reflexive_addresses() {
-    for engine in [Engine::Is, Engine::CheckList] {
+    for engine in [is(), Engine::CheckList] {
         let (left, right) = ends(engine, "10.0.0.2", "10.0.0.2");
         let mut world = World::behind(2, left, right, |net, [left, right]| {
             put_behind(net, left, "nat1", Nat::home_router(), "203.0.113.1");
@@ -44,7 +44,7 @@ fn home_routers_are_crossed_by_reflexive_addresses() {
 
 #[test]
 fn an_engine_connects_with_the_other() {
-    for (one, other) in [(Engine::Is, Engine::CheckList), (Engine::CheckList, Engine::Is)] {
+    for (one, other) in [(is(), Engine::CheckList), (Engine::CheckList, is())] {
         let left = End::new(&["10.0.0.2"]).controlling().config(with(one));
         let right = End::new(&["10.0.0.2"]).config(with(other));
         let mut world = World::behind(3, left, right, |net, [left, right]| {
@@ -59,7 +59,7 @@ fn an_engine_connects_with_the_other() {
 
 #[test]
 fn two_components_get_a_pair_each() {
-    for engine in [Engine::Is, Engine::CheckList] {
+    for engine in [is(), Engine::CheckList] {
         let two = move |config: &mut AgentConfig| (config.components, config.engine) = (2, engine);
         let mut world =
             World::new(4, End::new(&["192.0.2.1"]).controlling().config(two), End::new(&["192.0.2.2"]).config(two));

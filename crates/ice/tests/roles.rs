@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use farspeak_ice::{AgentConfig, Engine, Event, Mode, RemoteOptions, State};
+use farspeak_ice::{AgentConfig, Event, Mode, RemoteOptions, State};
 use support::{End, World};
 
 fn tie(controlling: bool, tie_breaker: u64) -> impl Fn(&mut AgentConfig) {
@@ -53,7 +53,7 @@ fn the_controlling_one_nominates_once() {
 
 #[test]
 fn a_peer_that_nominates_again_and_again_is_followed_to_the_best_pair() {
-    let left = End::new(&["192.0.2.1", "2001:db8:a::1"]).controlling().config(|config| config.engine = Engine::Is);
+    let left = End::new(&["192.0.2.1", "2001:db8:a::1"]).controlling().config(|config| config.engine = support::is());
     let right = End::new(&["192.0.2.2", "2001:db8:b::1"]);
     let mut world = World::new(2, left, right);
     world.start();

@@ -10,6 +10,9 @@
 //! end                              of candidates
 //! ```
 //!
+//! With `--map-ports` the router is asked to open the sockets' ports (PCP, NAT-PMP, UPnP): it is somebody's, so not unasked.
+//! They are given back at the end.
+//!
 //! A line `restart` makes it begin anew with other credentials (RFC 8445 §9); other credentials from the peer do as well.
 //!
 //! ```text
@@ -20,52 +23,64 @@
 //! Ends when its input ends.
 
 mod options;
+#[path = "../support/random.rs"]
+mod random;
+mod router;
 mod talk;
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
+use farspeak_ice::port_mapping::PortMapper;
 use farspeak_ice::{Agent, Candidate, Credentials, Event, Interface, Mode, RemoteOptions, SendError, State};
 use farspeak_net::{Clock, Framed, Framer, Framing, Peer, PeerConfig, PeerHandle};
-use farspeak_sansio::{Instant, Machine, Rng};
+use farspeak_sansio::{Instant, Machine};
 use farspeak_stun::framing::{self, StreamFramer};
 use options::Options;
+use random::SystemRandom;
 use talk::Talk;
 use tokio::sync::Notify;
+use tokio::task::LocalSet;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::read(std::env::args().skip(1))?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(options))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(LocalSet::new().run_until(run(options)))
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let agent = Agent::new(options.agent.clone(), Box::new(SystemRandom(File::open("/dev/urandom")?)));
+    let agent = Agent::new(options.agent.clone(), Box::new(SystemRandom::new()?));
     let config = PeerConfig { tls: options.tls.clone(), ..PeerConfig::default() };
     let user = Rc::new(User::new(&options));
     let lite = options.agent.mode == Mode::Lite;
     let hearing = Rc::clone(&user);
-    let (mut peer, handle) = Peer::new(agent, Stun, config, Clock::start(), move |_, agent, now, event| {
+    let clock = Clock::start();
+    let (mut peer, handle) = Peer::new(agent, Stun, config, clock, move |_, agent, now, event| {
         hearing.hear(agent, now, event);
     });
-    peer.with(|context, agent, now| -> io::Result<()> {
+    let sockets = peer.with(|context, agent, now| -> io::Result<_> {
         for (server, name) in &options.names {
             context.name_server(*server, name.clone());
         }
         introduce(agent, lite);
+        let mut sockets = Vec::new();
         for own in options.addresses()? {
             for component in 1..=options.agent.components {
                 let local = context.bind(own.address)?;
                 agent.add_socket(now, component, local, Interface::default());
+                sockets.push(local);
             }
         }
-        agent.sockets_complete(now);
-        Ok(())
+        if !options.map_ports {
+            agent.sockets_complete(now);
+        }
+        Ok(sockets)
     })?;
+    let mappers = if options.map_ports { router::ask(&handle, &user, clock, &sockets)? } else { Vec::new() };
     let input = handle.clone();
-    std::thread::spawn(move || read_signalling(&input, lite));
+    std::thread::spawn(move || read_signalling(&input, &mappers, lite));
     let talking = talk::talk(handle, user, options.packets);
     tokio::select! {
         _ = peer.run() => {}
@@ -173,7 +188,7 @@ fn introduce(agent: &Agent, lite: bool) {
 }
 
 /// Lines of the other end, until there are no more: then the agent ends.
-fn read_signalling(handle: &PeerHandle<Agent>, lite: bool) {
+fn read_signalling(handle: &PeerHandle<Agent>, mappers: &[PeerHandle<PortMapper>], lite: bool) {
     let mut options = RemoteOptions { trickle: true, ..RemoteOptions::default() };
     let mut ufrag = String::new();
     for line in io::stdin().lock().lines().map_while(Result::ok) {
@@ -213,24 +228,33 @@ fn read_signalling(handle: &PeerHandle<Agent>, lite: bool) {
             return;
         }
     }
-    end(handle);
+    end(handle, mappers);
 }
 
-/// Closes the agent, and lets it give back what it has at relays.
-fn end(handle: &PeerHandle<Agent>) {
-    let (tell, told) = std::sync::mpsc::channel();
-    let _ = handle.run(|_, agent, now| agent.close(now)); // it may have ended
+/// Closes the agent, and lets it give back what it has at relays and routers.
+fn end(agent: &PeerHandle<Agent>, mappers: &[PeerHandle<PortMapper>]) {
+    let _ = agent.run(|_, agent, now| agent.close(now)); // it may have ended
+    for mapper in mappers {
+        let _ = mapper.run(|_, mapper, now| mapper.close(now));
+    }
     for _ in 0..FAREWELLS {
-        let tell = tell.clone();
-        let asked = handle.run(move |_, agent, _| {
-            let _ = tell.send(agent.poll_timeout().is_none()); // we wait for it below
-        });
-        if asked.is_err() || told.recv().unwrap_or(true) {
+        let mut mappers = mappers.iter();
+        if is_done(agent, |agent| agent.poll_timeout().is_none()) && mappers.all(|of| is_done(of, PortMapper::is_idle))
+        {
             break;
         }
         std::thread::sleep(FAREWELL / FAREWELLS);
     }
-    let _ = handle.stop();
+    let _ = agent.stop();
+}
+
+/// Asks a machine, from this thread; one that has ended is done.
+fn is_done<M: Machine + 'static>(handle: &PeerHandle<M>, test: fn(&M) -> bool) -> bool {
+    let (tell, told) = std::sync::mpsc::channel();
+    let asked = handle.run(move |_, machine, _| {
+        let _ = tell.send(test(machine)); // we wait for it below
+    });
+    asked.is_err() || told.recv().unwrap_or(true)
 }
 
 fn complain(error: &dyn std::error::Error) {
@@ -292,17 +316,6 @@ impl Framing for Stun {
     }
 }
 
-/// The system's own randomness.
-struct SystemRandom(File);
-
-impl Rng for SystemRandom {
-    fn next_u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        self.0.read_exact(&mut bytes).expect("the system's randomness never ends");
-        u64::from_le_bytes(bytes)
-    }
-}
-
-/// How long relays may take to answer a farewell, and how often to look.
+/// How long relays and routers may take to answer a farewell, and how often to look.
 const FAREWELL: Duration = Duration::from_secs(2);
 const FAREWELLS: u32 = 100;

@@ -15,8 +15,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 const USAGE: &str = "usage: ice_agent [--controlling] [--lite] [--components 1|2] [--relay-only] [--no-trickle]
                  [--stun HOST:PORT]... [--turn turn[s]:HOST:PORT[?transport=udp|tcp]]... [--user NAME] [--password TEXT]
-                 [--ca FILE] [--engine checklist|is] [--loopback] [--address IP]... [--consent SECONDS]
-                 [--packets N] [--json]";
+                 [--ca FILE] [--engine checklist|is] [--loopback] [--address IP]... [--map-ports]
+                 [--consent SECONDS] [--packets N] [--json]";
 
 pub(crate) struct Options {
     pub(crate) agent: AgentConfig,
@@ -24,6 +24,8 @@ pub(crate) struct Options {
     /// What the certificates of TURN servers must be for, where they were given by name.
     pub(crate) names: Vec<(SocketAddr, ServerName<'static>)>,
     pub(crate) json: bool,
+    /// Whether the router is asked to open ports.
+    pub(crate) map_ports: bool,
     /// How many packets to send when a way is selected.
     pub(crate) packets: u32,
     only: Vec<std::net::IpAddr>,
@@ -37,6 +39,7 @@ impl Options {
             tls: None,
             names: Vec::new(),
             json: false,
+            map_ports: false,
             packets: 10,
             only: Vec::new(),
             loopback: false,
@@ -55,11 +58,15 @@ impl Options {
                 "--user" => user = value()?,
                 "--password" => password = value()?,
                 "--ca" => roots = Some(value()?),
-                "--engine" => own.agent.engine = if value()? == "is" { Engine::Is } else { Engine::CheckList },
+                "--engine" => {
+                    own.agent.engine =
+                        if value()? == "is" { Engine::Is(std::time::Instant::now()) } else { Engine::CheckList };
+                }
                 "--loopback" => (own.loopback, own.agent.loopback) = (true, true),
                 "--consent" => own.agent.timing.consent = Duration::from_secs(value()?.parse()?),
                 "--address" => own.only.push(value()?.parse()?),
                 "--packets" => own.packets = value()?.parse()?,
+                "--map-ports" => own.map_ports = true,
                 "--json" => own.json = true,
                 _ => return Err(format!("{word} is not known\n{USAGE}").into()),
             }

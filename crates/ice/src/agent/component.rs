@@ -69,7 +69,7 @@ impl Agent {
         let (config, own, controlling, tie_breaker) = (&self.config, &self.own, self.controlling, self.tie_breaker);
         let session: Box<dyn IceSession> = match config.engine {
             Engine::CheckList => Box::new(CheckList::new(config, own, controlling, tie_breaker, &mut *self.rng)),
-            Engine::Is => Box::new(IsSession::new(config, own, controlling, tie_breaker)),
+            Engine::Is(base) => Box::new(IsSession::new(config, own, controlling, tie_breaker, base)),
         };
         let ufrag = own.ufrag().to_owned();
         Component { id, session, ufrag, previous: None, valid: false, failed: false, consent_lost: false }

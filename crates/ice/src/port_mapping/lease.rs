@@ -4,6 +4,43 @@ use std::time::Duration;
 
 use farspeak_sansio::{Instant, Rng};
 
+use super::ask::{Context, Key, Outcome};
+
+/// A mapping, as NAT-PMP and UPnP keep it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    pub(super) key: Key,
+    /// The external port: what we have, had or would like.
+    pub(super) external: u16,
+    pub(super) held: Option<Renewal>,
+    /// How many external ports turned out to be somebody else's. By UPnP alone: else the router chooses.
+    pub(super) conflicts: u32,
+}
+
+impl Lease {
+    /// One that is to be asked for.
+    pub(super) const fn new(key: Key, external: u16) -> Self {
+        Self { key, external, held: None, conflicts: 0 }
+    }
+}
+
+/// Buries what has ended, and tells which of the others are to be renewed now.
+pub(super) fn renew(leases: &mut Vec<Lease>, now: Instant, cx: &mut Context<'_>) -> Vec<Key> {
+    let mut due = Vec::new();
+    leases.retain_mut(|lease| match lease.held.as_mut().map(|held| held.step(now, cx.rng)) {
+        Some(Due::Ended) => {
+            cx.report(Outcome::Lost { key: lease.key });
+            false
+        }
+        Some(Due::Renew) => {
+            due.push(lease.key);
+            true
+        }
+        Some(Due::Nothing) | None => true,
+    });
+    due
+}
+
 /// Repeating a request that nobody has answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {

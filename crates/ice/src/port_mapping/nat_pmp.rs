@@ -12,7 +12,7 @@ use self::message::{Body, Heard, Response};
 use super::Refusal;
 use super::ask::{Ask, Context, Key, Outcome, SERVER_PORT};
 use super::epoch::Epoch;
-use super::lease::{Backoff, Due, Renewal};
+use super::lease::{self, Backoff, Lease, Renewal};
 use super::pcp::message as pcp;
 
 /// The client.
@@ -24,14 +24,6 @@ pub(super) struct NatPmp {
     /// What is being asked; what is to be asked next: at most one of each kind and mapping.
     current: Option<(Task, Backoff)>,
     queue: VecDeque<Task>,
-}
-
-#[derive(Debug)]
-struct Lease {
-    key: Key,
-    /// The external port: what we have, had or would like.
-    external: u16,
-    held: Option<Renewal>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,19 +74,7 @@ impl NatPmp {
     }
 
     fn renew(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let mut due = Vec::new();
-        self.leases.retain_mut(|lease| match lease.held.as_mut().map(|held| held.step(now, cx.rng)) {
-            Some(Due::Ended) => {
-                cx.report(Outcome::Lost { key: lease.key });
-                false
-            }
-            Some(Due::Renew) => {
-                due.push(lease.key);
-                true
-            }
-            Some(Due::Nothing) | None => true,
-        });
-        for key in due {
+        for key in lease::renew(&mut self.leases, now, cx) {
             // The address may have changed since.
             self.enqueue(Task::Address);
             self.enqueue(Task::Map(key));
@@ -194,7 +174,7 @@ fn tell(lease: &Lease, address: Ipv4Addr, cx: &mut Context<'_>) {
 impl Ask for NatPmp {
     fn ask(&mut self, now: Instant, key: Key, hint: u16, cx: &mut Context<'_>) {
         self.leases.retain(|lease| lease.key != key);
-        self.leases.push(Lease { key, external: hint, held: None });
+        self.leases.push(Lease::new(key, hint));
         if self.address.is_none() {
             self.enqueue(Task::Address);
         }

@@ -25,7 +25,7 @@ use self::url::Url;
 use super::Refusal;
 use super::address::is_of_the_house;
 use super::ask::{Ask, Context, Key, Outcome};
-use super::lease::{Backoff, Due, Renewal};
+use super::lease::{self, Backoff, Lease, Renewal};
 
 /// The client.
 #[derive(Debug, Default)]
@@ -42,15 +42,6 @@ pub(super) struct Upnp {
     current: Option<Exchange>,
     /// When the last connection is surely closed.
     free: Instant,
-}
-
-#[derive(Debug)]
-struct Lease {
-    key: Key,
-    /// The external port: what we have, or ask for.
-    external: u16,
-    held: Option<Renewal>,
-    conflicts: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,19 +125,7 @@ impl Upnp {
     }
 
     fn renew(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let mut due = Vec::new();
-        self.leases.retain_mut(|lease| match lease.held.as_mut().map(|held| held.step(now, cx.rng)) {
-            Some(Due::Ended) => {
-                cx.report(Outcome::Lost { key: lease.key });
-                false
-            }
-            Some(Due::Renew) => {
-                due.push(lease.key);
-                true
-            }
-            Some(Due::Nothing) | None => true,
-        });
-        for key in due {
+        for key in lease::renew(&mut self.leases, now, cx) {
             self.enqueue(Task::Address);
             self.enqueue(Task::Map(key));
         }
@@ -294,7 +273,7 @@ impl Upnp {
 impl Ask for Upnp {
     fn ask(&mut self, now: Instant, key: Key, hint: u16, cx: &mut Context<'_>) {
         self.leases.retain(|lease| lease.key != key);
-        self.leases.push(Lease { key, external: hint, held: None, conflicts: 0 });
+        self.leases.push(Lease::new(key, hint));
         if self.address.is_some() {
             self.enqueue(Task::Map(key));
         } else if self.services.is_empty() && self.search.is_none() {

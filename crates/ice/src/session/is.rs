@@ -1,7 +1,7 @@
 //! The session that the `is` crate runs.
 //!
-//! `is` wants [`std::time::Instant`]: one is read when the session is made, and ours are added to it as offsets, so that
-//! what happens depends on our time alone. `is` draws its transaction IDs itself from a generator seeded by the system:
+//! `is` wants [`std::time::Instant`]: it is handed one ([`Engine::Is`](crate::Engine::Is)), and ours are added to it as
+//! offsets, so that what happens depends on our time alone. `is` draws its transaction IDs itself from a generator seeded by the system:
 //! the bytes differ from run to run, what happens does not.
 //!
 //! Where it differs from [`CheckList`](crate::Engine::CheckList): it paces its own checks; it nominates as soon as a pair
@@ -53,8 +53,14 @@ impl fmt::Debug for IsSession {
 }
 
 impl IsSession {
-    /// A session that knows nothing of its peer yet.
-    pub fn new(config: &AgentConfig, own: &Credentials, controlling: bool, tie_breaker: u64) -> Self {
+    /// A session that knows nothing of its peer yet. `base` is what our instants are added to.
+    pub fn new(
+        config: &AgentConfig,
+        own: &Credentials,
+        controlling: bool,
+        tie_breaker: u64,
+        base: std::time::Instant,
+    ) -> Self {
         let own = IceCreds { ufrag: own.ufrag().into(), pass: own.password().into() };
         let mut agent = IceAgent::with_hmac(own, &OurHmac);
         agent.set_controlling(controlling);
@@ -64,7 +70,7 @@ impl IsSession {
         agent.set_timing_advance(config.timing.ta);
         Self {
             agent,
-            base: std::time::Instant::now(),
+            base,
             packets: VecDeque::new(),
             events: VecDeque::new(),
             controlling,

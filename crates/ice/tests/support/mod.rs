@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use farspeak_ice::{Agent, AgentConfig, Event, IceServer, Interface, RemoteOptions, State};
+use farspeak_ice::{Agent, AgentConfig, Engine, Event, IceServer, Interface, RemoteOptions, State};
 use farspeak_sansio::{Instant, SplitMix64, Transport};
 use farspeak_sim::{Host, NatId, Network};
 use farspeak_stun::{BindingServer, Message, ServerConfig};
@@ -42,6 +42,11 @@ impl End {
         change(&mut self.config);
         self
     }
+}
+
+/// The engine of the `is` crate. From when it counts makes no difference.
+pub fn is() -> Engine {
+    Engine::Is(std::time::Instant::now())
 }
 
 /// What an end said, and when.
