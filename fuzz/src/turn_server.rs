@@ -316,7 +316,7 @@ impl World {
             Verdict::ToShard { shard, to, from, .. } => {
                 assert_eq!((shard, to.ip(), (to.port() / 2) % 2), (1, from.ip(), 1));
             }
-            Verdict::ToHome { shard } => assert_eq!(shard, 1),
+            Verdict::ToHome { shard, .. } => assert_eq!(shard, 1),
         }
         assert!(buffer[buffer.len() - 8..].iter().all(|byte| *byte == 0xee), "written behind its room");
         self.drain();

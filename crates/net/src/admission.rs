@@ -65,26 +65,59 @@ impl Admission {
 
     /// Takes a connection in, at the start of its handshake; `None` if there are too many.
     pub(crate) fn admit(self: &Rc<Self>, remote: SocketAddr) -> Option<Seat> {
+        self.take(remote, self.is_crowded(remote))
+    }
+
+    /// The same for a load balancer, which is no source: [`Seat::pass_to`] will say who is.
+    pub(crate) fn admit_balancer(self: &Rc<Self>, remote: SocketAddr) -> Option<Seat> {
+        self.take(remote, false)
+    }
+
+    /// One connection was refused before its source was asked for.
+    pub(crate) fn refuse(&self) {
+        self.counters.connections_refused.increment();
+    }
+
+    /// Whether that source has all that it may have.
+    fn is_crowded(&self, remote: SocketAddr) -> bool {
         let source = prefix(remote.ip());
         let spared = self.limits.spare_loopback && source.is_loopback();
-        let mut sources = self.sources.borrow_mut();
-        let full = self.connections.get() >= self.limits.connections;
-        let taken = sources.get(&source).is_some_and(|source| {
+        let full = |source: &Source| {
             source.connections >= self.limits.connections_per_source
                 || source.handshakes >= self.limits.handshakes_per_source
-        });
-        if full || taken && !spared {
-            self.counters.connections_refused.increment();
+        };
+        !spared && self.sources.borrow().get(&source).is_some_and(full)
+    }
+
+    fn take(self: &Rc<Self>, remote: SocketAddr, crowded: bool) -> Option<Seat> {
+        if crowded || self.connections.get() >= self.limits.connections {
+            self.refuse();
             return None;
         }
-        let entry = sources.entry(source).or_default();
-        entry.connections += 1;
-        entry.handshakes += 1;
+        let source = prefix(remote.ip());
+        self.enter(source);
         self.connections.set(self.connections.get() + 1);
         self.handshakes.set(self.handshakes.get() + 1);
         self.counters.connections.add(1);
         self.counters.handshakes.add(1);
         Some(Seat { admission: Rc::clone(self), source, in_handshake: true })
+    }
+
+    fn enter(&self, source: IpAddr) {
+        let mut sources = self.sources.borrow_mut();
+        let entry = sources.entry(source).or_default();
+        entry.connections += 1;
+        entry.handshakes += 1;
+    }
+
+    fn leave(&self, source: IpAddr, in_handshake: bool) {
+        let mut sources = self.sources.borrow_mut();
+        let Some(entry) = sources.get_mut(&source) else { return };
+        entry.connections -= 1;
+        entry.handshakes -= usize::from(in_handshake);
+        if entry.connections == 0 {
+            sources.remove(&source);
+        }
     }
 }
 
@@ -96,6 +129,19 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
+    /// A load balancer, still in its handshake, has said whose connection it is. False if that source has too many.
+    pub(crate) fn pass_to(&mut self, remote: SocketAddr) -> bool {
+        let admission = &self.admission;
+        if !self.in_handshake || admission.is_crowded(remote) {
+            admission.refuse();
+            return false;
+        }
+        admission.leave(self.source, true);
+        self.source = prefix(remote.ip());
+        admission.enter(self.source);
+        true
+    }
+
     /// The handshake is over.
     pub(crate) fn settle(&mut self) {
         if std::mem::take(&mut self.in_handshake) {
@@ -116,13 +162,7 @@ impl Drop for Seat {
         let admission = &self.admission;
         admission.connections.set(admission.connections.get() - 1);
         admission.counters.connections.add(-1);
-        let mut sources = admission.sources.borrow_mut();
-        if let Some(source) = sources.get_mut(&self.source) {
-            source.connections -= 1;
-            if source.connections == 0 {
-                sources.remove(&self.source);
-            }
-        }
+        admission.leave(self.source, false);
     }
 }
 
@@ -161,6 +201,19 @@ mod tests {
         drop(seat);
         assert!(admission.sources.borrow().is_empty());
         assert!(admission.admit(at("[2001:db8::2]:1")).is_some());
+    }
+
+    #[test]
+    fn refuses_whom_a_load_balancer_names_too_often_and_never_the_balancer() {
+        let admission = admission(10, 1);
+        let balancer = at("192.0.2.1:1");
+        let mut seats = [0; 3].map(|_| admission.admit_balancer(balancer).unwrap());
+        assert!(seats[0].pass_to(at("198.51.100.1:1")) && seats[1].pass_to(at("198.51.100.2:1")));
+        assert!(!seats[2].pass_to(at("198.51.100.1:2")));
+        assert_eq!(admission.counters.connections_refused.get(), 1);
+        drop(seats);
+        assert!(admission.sources.borrow().is_empty());
+        assert_eq!((admission.connections.get(), admission.handshakes.get()), (0, 0));
     }
 
     #[test]

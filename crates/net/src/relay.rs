@@ -16,6 +16,7 @@
 mod acceptor;
 mod connections;
 mod counters;
+mod cut;
 mod handover;
 mod inbox;
 mod machine;

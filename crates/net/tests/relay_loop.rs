@@ -271,21 +271,53 @@ fn who_says_nothing_is_cut_off() {
     assert_eq!(running.counters().handshakes_timed_out, 1);
 }
 
+/// What a load balancer says before the client does.
+fn proxy_header(source: [u8; 4]) -> Vec<u8> {
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &source[..], &[198, 51, 100, 2, 0x12, 0x34, 0x01, 0xbb]].concat()
+}
+
+fn behind_a_balancer(stream: StreamConfig) -> Running {
+    let config = RelayConfig { proxies: Arc::new(|source| source.is_loopback()), stream, ..RelayConfig::default() };
+    Running::listen(1, vec![Listener::plain(Transport::Tcp, loopback())], config)
+}
+
+fn hears(client: &mut TcpStream, expected: &[u8]) {
+    let mut answer = vec![0; expected.len()];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, expected);
+}
+
 #[test]
 fn a_load_balancer_tells_who_connects() {
-    let config = RelayConfig { proxies: Arc::new(|source| source.is_loopback()), ..RelayConfig::default() };
-    let running = Running::listen(1, vec![Listener::plain(Transport::Tcp, loopback())], config);
-    let header =
-        [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &[192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x34, 0x01, 0xbb]].concat();
+    let running = behind_a_balancer(StreamConfig::default());
     let mut client = connect(running.address(Transport::Tcp));
-    client.write_all(&[header, message(b"who")].concat()).unwrap();
-    let mut answer = [0; 100];
-    let length = client.read(&mut answer).unwrap();
-    assert_eq!(answer[..length], message(b"192.0.2.1:4660"));
+    client.write_all(&[proxy_header([192, 0, 2, 1]), message(b"who")].concat()).unwrap();
+    hears(&mut client, &message(b"192.0.2.1:4660"));
     let mut liar = connect(running.address(Transport::Tcp));
     liar.write_all(&message(b"echo: no header from me")).unwrap();
-    assert!(matches!(liar.read(&mut answer), Ok(0) | Err(_)));
+    assert!(matches!(liar.read(&mut [0; 100]), Ok(0) | Err(_)));
     assert_eq!(running.counters().proxy_headers_refused, 1);
+}
+
+#[test]
+fn clients_behind_a_load_balancer_count_by_themselves_and_only_their_handshakes_as_handshakes() {
+    let running = behind_a_balancer(StreamConfig {
+        max_handshakes: 1,
+        max_connections_per_source: 1,
+        spare_loopback: false,
+        ..StreamConfig::default()
+    });
+    let mut served = Vec::new();
+    for last in 1..=3 {
+        let mut client = connect(running.address(Transport::Tcp));
+        client.write_all(&[proxy_header([192, 0, 2, last]), message(b"echo")].concat()).unwrap();
+        hears(&mut client, &message(b"echo"));
+        served.push(client);
+    }
+    let mut again = connect(running.address(Transport::Tcp));
+    again.write_all(&[proxy_header([192, 0, 2, 1]), message(b"echo")].concat()).unwrap();
+    assert!(matches!(again.read(&mut [0; 100]), Ok(0) | Err(_)));
+    assert_eq!(running.relay.connections()[0].connections_refused.get(), 1);
 }
 
 #[test]

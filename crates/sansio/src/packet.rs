@@ -94,5 +94,7 @@ pub enum Verdict {
     ToHome {
         /// Who serves the client.
         shard: u8,
+        /// Whether what comes behind it on a connection has to wait for the answer: it may no longer be messages.
+        waits: bool,
     },
 }

@@ -244,7 +244,7 @@ impl Server {
         if !matches!(self.flows.get(client), Some(Home::Shard(known, until)) if known == shard && fresh(until)) {
             self.flows.hand_over(now, client, shard, now + lasts, self.config.quotas.handed_over);
         }
-        Verdict::ToHome { shard }
+        Verdict::ToHome { shard, waits: false }
     }
 
     fn malformed(&mut self) -> Verdict {

@@ -46,9 +46,12 @@ impl Acceptor {
         };
         self.failing = false;
         if !admission.has_room() {
+            admission.refuse();
             return Ok(None);
         }
-        let Some(seat) = admission.admit(remote) else { return Ok(None) };
+        let balanced = (self.proxies)(remote.ip());
+        let seat = if balanced { admission.admit_balancer(remote) } else { admission.admit(remote) };
+        let Some(seat) = seat else { return Ok(None) };
         let Ok(local) = socket.local_addr() else { return Ok(None) };
         let tls = match &self.tls {
             Some(config) => match ServerConnection::new(Arc::clone(config)) {
@@ -61,7 +64,7 @@ impl Acceptor {
             None => None,
         };
         let stage = match &tls {
-            _ if (self.proxies)(remote.ip()) => Stage::ProxyHeader,
+            _ if balanced => Stage::ProxyHeader,
             Some(_) => Stage::Handshake,
             None => Stage::FirstMessage,
         };

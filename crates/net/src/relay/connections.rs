@@ -4,8 +4,9 @@ use std::io;
 
 use farspeak_sansio::{Flow, HEADROOM};
 
+use super::cut::cut;
 use super::handover::Handover;
-use super::machine::{Frame, PacketMachine};
+use super::machine::PacketMachine;
 use super::sockets::Arena;
 use super::stream::{Ending, Stage, Taken};
 use super::streams::Arrival;
@@ -69,12 +70,13 @@ impl<M: PacketMachine> Worker<M> {
                     self.counters.proxy_headers_refused += 1;
                     return self.streams.close(client.id, Ending::Cut);
                 }
+                Taken::TooMany => return self.streams.close(client.id, Ending::Cut), // counted where seats are
             };
             if !self.cut_messages(slot, &client, arena, filled) {
                 self.counters.streams_broken += 1;
                 return self.streams.close(client.id, Ending::Flush);
             }
-            if !more || self.streams.spliced(slot).is_some() {
+            if !more || !self.streams.has_messages(slot) {
                 return;
             }
         }
@@ -83,25 +85,17 @@ impl<M: PacketMachine> Worker<M> {
 
     /// Shows the machine each whole message of the first `filled` bytes, and keeps the rest. False if they hold none.
     fn cut_messages(&mut self, slot: u32, client: &Flow, arena: &mut Arena, filled: usize) -> bool {
-        let (end, mut at) = (HEADROOM + filled, HEADROOM);
-        loop {
-            match M::measure(&arena.bytes[at..end]) {
-                Frame::Whole { length, total } => {
-                    self.counters.stream_messages_received += 1;
-                    self.show(Origin::Client(*client), &mut arena.bytes, at..at + length);
-                    at = end.min(at + total.max(1));
-                    if self.streams.spliced(slot).is_some() {
-                        break; // the rest is for the peer
-                    }
-                }
-                Frame::NeedMore => break,
-                Frame::Lost => return at == end,
-            }
-            if at == end {
-                break;
-            }
+        if filled == 0 {
+            return true; // TLS or a load balancer is still at it
         }
+        let end = HEADROOM + filled;
+        let rest = cut(M::measure, &mut arena.bytes[..], HEADROOM..end, |buffer, message| {
+            self.counters.stream_messages_received += 1;
+            self.show(Origin::Client(*client), buffer, message);
+            self.streams.has_messages(slot) // else the rest is for a peer, or may be
+        });
         self.train.flush(&mut self.sockets, &mut self.counters);
+        let Some(at) = rest else { return false };
         self.streams.keep(slot, &arena.bytes[at..end], self.now, at > HEADROOM);
         true
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use farspeak_sansio::Flow;
+use farspeak_sansio::{Flow, FlowId};
 use mio::Waker;
 
 use super::handover::Handover;
@@ -27,6 +27,7 @@ pub(super) enum Mail<M> {
     Run(RelayCommand<M>),
     TakeOver(Box<Handover>),
     Join(Box<Join>),
+    CloseClient(FlowId),
     CloseConnection { home: u8, connection: u32 },
     ConnectionClosed { connection: u32 },
     Stop,
@@ -71,9 +72,9 @@ impl<M> Inbox<M> {
 
     pub(super) fn post(&self, mail: Mail<M>) -> Result<(), RelayError> {
         let mut queue = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
-        // Ends are as many as there are connections.
-        let is_end = matches!(mail, Mail::Stop | Mail::CloseConnection { .. } | Mail::ConnectionClosed { .. });
-        if queue.len() >= MOST_MAIL && !is_end {
+        // Only what comes from outside is refused: of the rest there is no more than there are connections, and nobody would
+        // ask again.
+        if queue.len() >= MOST_MAIL && matches!(mail, Mail::Run(_) | Mail::TakeOver(_)) {
             return Err(RelayError::Busy);
         }
         queue.push_back(mail);
@@ -93,8 +94,16 @@ impl<M> Inbox<M> {
         self.woken.store(false, Ordering::Release);
     }
 
+    /// Takes all packets, and leaves an empty buffer in their place.
     pub(super) fn take_packets(&self, empty: &mut Packets) {
+        empty.list.clear(); // a panic may have left some
+        empty.bytes.clear();
         std::mem::swap(empty, &mut *self.packets.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How much mail waits.
+    pub(super) fn mail_count(&self) -> usize {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     pub(super) fn take_mail(&self) -> Option<Mail<M>> {

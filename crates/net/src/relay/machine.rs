@@ -59,7 +59,7 @@ pub enum Action {
 /// What the next message of a stream is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Frame {
-    /// A message of `length` bytes; the stream goes on behind `total`.
+    /// A message of `length` bytes; the stream goes on behind `total`, all of which have come.
     Whole {
         /// What the machine gets.
         length: usize,

@@ -54,10 +54,16 @@ fn v6(body: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let body = body.first_chunk::<36>()?;
     let ip = |at: usize| {
         let octets: [u8; 16] = body[at..at + 16].try_into().ok()?;
-        Some(IpAddr::V6(Ipv6Addr::from(octets)))
+        Some(Ipv6Addr::from(octets))
     };
     let port = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
-    Some((SocketAddr::new(ip(0)?, port(32)), SocketAddr::new(ip(16)?, port(34))))
+    let (source, destination) = (ip(0)?, ip(16)?);
+    // What a balancer maps is IPv4 to whoever is told of it, and to every policy.
+    let (source, destination) = match (source.to_ipv4_mapped(), destination.to_ipv4_mapped()) {
+        (Some(source), Some(destination)) => (IpAddr::V4(source), IpAddr::V4(destination)),
+        _ => (IpAddr::V6(source), IpAddr::V6(destination)),
+    };
+    Some((SocketAddr::new(source, port(32)), SocketAddr::new(destination, port(34))))
 }
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -88,6 +94,11 @@ mod tests {
         let mut body = [0; 36];
         (body[15], body[31], body[33], body[35]) = (1, 2, 3, 4);
         let ends = Some(("[::1]:3".parse().unwrap(), "[::2]:4".parse().unwrap()));
+        assert_eq!(read(&header(1, 0x21, &body)), ProxyHeader::Whole { length: 52, ends });
+        for at in [0, 16] {
+            body[at..at + 16].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1]);
+        }
+        let ends = Some(("192.0.2.1:3".parse().unwrap(), "192.0.2.1:4".parse().unwrap()));
         assert_eq!(read(&header(1, 0x21, &body)), ProxyHeader::Whole { length: 52, ends });
     }
 

@@ -102,7 +102,9 @@ impl Splice {
                 self.client = End::Said;
                 return Ok(true);
             }
-            Taken::Gone | Taken::Broken | Taken::NoProxyHeader => return Err(io::ErrorKind::ConnectionReset.into()),
+            Taken::Gone | Taken::Broken | Taken::NoProxyHeader | Taken::TooMany => {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
         };
         let taken = write(&mut self.socket, &space[..length])?;
         counters.splice_bytes_to_peers += taken as u64;

@@ -12,8 +12,9 @@ use rustls::ServerConnection;
 use super::proxy_protocol::{self, ProxyHeader};
 use crate::admission::Seat;
 
-pub(super) struct Stream {
-    pub socket: TcpStream,
+/// One connection. Any `S` that reads and writes will do, so that it can be tried without a kernel.
+pub(super) struct Stream<S = TcpStream> {
+    pub socket: S,
     pub flow: Flow,
     pub tls: Option<Box<ServerConnection>>,
     pub seat: Seat,
@@ -35,6 +36,8 @@ pub(super) struct Stream {
     pub postponed: bool,
     /// The peer's connection that it is joined with: it carries no messages any more.
     pub spliced: Option<u32>,
+    /// Since when nothing is read, because what comes next may no longer be messages: another shard is about to say.
+    pub held: Option<Instant>,
 }
 
 /// How far a connection has come.
@@ -75,9 +78,66 @@ pub(super) enum Taken {
     Broken,
     /// The PROXY header is missing or wrong.
     NoProxyHeader,
+    /// Whom the PROXY header names has too many connections.
+    TooMany,
 }
 
-impl Stream {
+impl<S: Read + Write> Stream<S> {
+    /// A connection that has just been accepted.
+    pub(super) fn new(
+        socket: S,
+        flow: Flow,
+        tls: Option<Box<ServerConnection>>,
+        seat: Seat,
+        stage: Stage,
+        now: Instant,
+    ) -> Self {
+        Self {
+            socket,
+            flow,
+            tls,
+            seat,
+            stage,
+            since: now,
+            heard: now,
+            pending: Vec::new(),
+            out: Vec::new(),
+            stalled: None,
+            ending: Ending::No,
+            dirty: false,
+            postponed: false,
+            spliced: None,
+            held: None,
+        }
+    }
+
+    /// Puts what waits and what there is to read into `space`. `closed` as for [`Self::read`].
+    pub(super) fn receive(&mut self, space: &mut [u8], now: Instant, closed: bool) -> Taken {
+        let waiting = if self.stage == Stage::ProxyHeader { 0 } else { self.pending.len() };
+        space[..waiting].copy_from_slice(&self.pending[..waiting]);
+        let taken = self.read(&mut space[waiting..], closed);
+        if self.has_shaken_hands() {
+            (self.stage, self.since) = (Stage::FirstMessage, now);
+            self.seat.settle();
+        }
+        match taken {
+            Taken::Bytes(more) => Taken::Bytes(waiting + more),
+            Taken::Last(more) => Taken::Last(waiting + more),
+            other => other,
+        }
+    }
+
+    /// Keeps the beginning of a message, whose rest is to come. `heard`: whether a whole one came before it.
+    pub(super) fn keep(&mut self, rest: &[u8], now: Instant, heard: bool) {
+        if heard {
+            (self.heard, self.since, self.stage) = (now, now, Stage::Open);
+        } else if self.pending.is_empty() {
+            self.since = if self.stage == Stage::Open { now } else { self.since };
+        }
+        self.pending.clear();
+        self.pending.extend_from_slice(rest);
+    }
+
     /// Reads into `space`. `closed` says that the kernel has seen the end: then a short read does not mean emptiness.
     pub(super) fn read(&mut self, space: &mut [u8], closed: bool) -> Taken {
         if self.stage == Stage::ProxyHeader {
@@ -127,7 +187,7 @@ impl Stream {
     }
 
     fn read_proxy_header(&mut self, space: &mut [u8]) -> Taken {
-        let room = proxy_protocol::LONGEST + 1 - self.pending.len();
+        let room = proxy_protocol::LONGEST.saturating_sub(self.pending.len()).min(space.len());
         let taken = match self.socket.read(&mut space[..room]) {
             Ok(0) => return Taken::Gone,
             Ok(length) => length,
@@ -138,16 +198,20 @@ impl Stream {
         self.pending.extend_from_slice(&space[..taken]);
         let (length, ends) = match proxy_protocol::read(&self.pending) {
             ProxyHeader::Whole { length, ends } => (length, ends),
-            ProxyHeader::NeedMore if self.pending.len() < room + taken => return Taken::Bytes(0),
-            ProxyHeader::NeedMore | ProxyHeader::Wrong => return Taken::NoProxyHeader,
+            ProxyHeader::NeedMore => return Taken::Bytes(0),
+            ProxyHeader::Wrong => return Taken::NoProxyHeader,
         };
         if let Some((remote, local)) = ends {
             (self.flow.remote, self.flow.local) = (remote, local);
+            if !self.seat.pass_to(remote) {
+                return Taken::TooMany;
+            }
         }
         let mut rest = std::mem::take(&mut self.pending);
         rest.drain(..length);
         let Some(tls) = &mut self.tls else {
             self.stage = Stage::FirstMessage;
+            self.seat.settle();
             space[..rest.len()].copy_from_slice(&rest);
             return Taken::Bytes(rest.len());
         };
@@ -162,7 +226,7 @@ impl Stream {
     }
 
     /// Whether TLS has been agreed since the stage began.
-    pub(super) fn has_shaken_hands(&self) -> bool {
+    fn has_shaken_hands(&self) -> bool {
         self.stage == Stage::Handshake && self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking())
     }
 
@@ -247,7 +311,7 @@ impl Stream {
 }
 
 /// Lets TLS look at what it has read, and sends what it has to say to that. False if it is broken.
-fn process(tls: &mut ServerConnection, socket: &mut TcpStream) -> bool {
+fn process(tls: &mut ServerConnection, socket: &mut impl Write) -> bool {
     let whole = tls.process_new_packets().is_ok();
     while tls.wants_write() {
         if tls.write_tls(socket).is_err() {

@@ -66,22 +66,8 @@ impl Streams {
         let id = FlowId::new(self.shard, slot, entry.generation);
         entry.generation = id.generation(); // never 0
         let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
-        entry.stream = Some(Box::new(Stream {
-            socket,
-            flow: Flow { id, transport, local: ends.local, remote: ends.remote },
-            tls,
-            seat,
-            stage,
-            since: now,
-            heard: now,
-            pending: Vec::new(),
-            out: Vec::new(),
-            stalled: None,
-            ending: Ending::No,
-            dirty: false,
-            postponed: false,
-            spliced: None,
-        }));
+        let flow = Flow { id, transport, local: ends.local, remote: ends.remote };
+        entry.stream = Some(Box::new(Stream::new(socket, flow, tls, seat, stage, now)));
         Ok(slot)
     }
 
@@ -118,32 +104,33 @@ impl Streams {
 
     /// Puts what waits and what there is to read into `space`.
     pub(super) fn read(&mut self, slot: u32, space: &mut [u8], now: Instant, closed: bool) -> Option<(Flow, Taken)> {
-        let stream = self.get(slot).filter(|stream| stream.ending == Ending::No)?;
-        let waiting = if stream.stage == Stage::ProxyHeader { 0 } else { stream.pending.len() };
-        space[..waiting].copy_from_slice(&stream.pending[..waiting]);
-        let taken = stream.read(&mut space[waiting..], closed);
-        if stream.has_shaken_hands() {
-            (stream.stage, stream.since) = (Stage::FirstMessage, now);
-            stream.seat.settle();
-        }
-        let taken = match taken {
-            Taken::Bytes(more) => Taken::Bytes(waiting + more),
-            Taken::Last(more) => Taken::Last(waiting + more),
-            other => other,
-        };
+        let stream = self.get(slot).filter(|stream| stream.ending == Ending::No && stream.held.is_none())?;
+        let taken = stream.receive(space, now, closed);
         Some((stream.flow, taken))
     }
 
-    /// Keeps the beginning of a message, whose rest is to come. `heard`: whether a whole one came before it.
-    pub(super) fn keep(&mut self, slot: u32, rest: &[u8], now: Instant, heard: bool) {
-        let Some(stream) = self.get(slot) else { return };
-        if heard {
-            (stream.heard, stream.since, stream.stage) = (now, now, Stage::Open);
-        } else if stream.pending.is_empty() {
-            stream.since = if stream.stage == Stage::Open { now } else { stream.since };
+    /// Whether it carries messages still, and may be read from.
+    pub(super) fn has_messages(&mut self, slot: u32) -> bool {
+        self.get(slot).is_some_and(|stream| stream.spliced.is_none() && stream.held.is_none())
+    }
+
+    /// Reads no more from a client before [`Self::release`]. It is cut if that takes too long.
+    pub(super) fn hold(&mut self, id: FlowId, now: Instant) {
+        if let Some(stream) = self.find(id) {
+            stream.held = Some(now);
         }
-        stream.pending.clear();
-        stream.pending.extend_from_slice(rest);
+    }
+
+    /// Reads on; gives the slot if it was held.
+    pub(super) fn release(&mut self, id: FlowId) -> Option<u32> {
+        self.find(id)?.held.take().map(|_| id.slot())
+    }
+
+    /// Keeps the beginning of a message; see [`Stream::keep`].
+    pub(super) fn keep(&mut self, slot: u32, rest: &[u8], now: Instant, heard: bool) {
+        if let Some(stream) = self.get(slot) {
+            stream.keep(rest, now, heard);
+        }
     }
 
     /// Queues for a client; false if the connection is gone.
@@ -232,6 +219,7 @@ impl Streams {
             let counter = match stream.stage {
                 Stage::ProxyHeader | Stage::Handshake if waited >= handshake => &mut counters.handshakes_timed_out,
                 Stage::FirstMessage if waited >= first => &mut counters.handshakes_timed_out,
+                _ if stream.held.is_some_and(|since| now - since >= message) => &mut counters.stalled_cut,
                 Stage::Open if !stream.pending.is_empty() && waited >= message => &mut counters.stalled_cut,
                 Stage::Open if now - stream.heard >= idle => &mut counters.idle_closed,
                 // A peer may be slower than its client, and the other way around.

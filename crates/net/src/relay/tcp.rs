@@ -155,14 +155,19 @@ impl<M: PacketMachine> Worker<M> {
 
     /// Joins a connection with a client's. `answer` is what the client is told first, unless it has been sent.
     pub(super) fn splice(&mut self, connection: u32, client: Flow, answer: Option<Arc<[u8]>>) {
-        let Some(slot) = self.tcp.names.get(&(self.shard, connection)).copied() else { return };
-        if client.id.shard() == self.shard {
+        let slot = self.tcp.names.get(&(self.shard, connection)).copied();
+        if let Some(slot) = slot
+            && client.id.shard() == self.shard
+        {
             return self.join(slot, client);
         }
-        let Some(Peer { splice, seat, .. }) = self.tcp.remove(slot).map(|peer| *peer) else { return };
-        drop(seat); // it gets one there
-        let moved = self.give_away(splice.socket, connection, client, answer);
-        if moved.is_none() {
+        let given = slot.and_then(|slot| {
+            let Peer { splice, seat, .. } = *self.tcp.remove(slot)?;
+            drop(seat); // it gets one there
+            self.give_away(splice.socket, connection, client, answer)
+        });
+        if given.is_none() {
+            self.close_client(client.id); // gone already, as the client is to learn
             self.machine.connection_closed(self.now, connection);
         }
     }
@@ -179,7 +184,7 @@ impl<M: PacketMachine> Worker<M> {
         let socket = std::net::TcpStream::from(socket);
         let join = Join { home: self.shard, connection, socket, remote, client, answer };
         let inbox = self.inboxes.get(usize::from(client.id.shard()))?;
-        inbox.post(Mail::Join(Box::new(join))).ok()?;
+        let _ = inbox.post(Mail::Join(Box::new(join))); // never refused
         self.tcp.away.insert(connection, client.id.shard());
         Some(())
     }
@@ -187,6 +192,7 @@ impl<M: PacketMachine> Worker<M> {
     /// Takes in a connection that another shard's machine has made for a client of ours.
     pub(super) fn take_in_peer(&mut self, join: Join) {
         let Join { home, connection, socket, remote, client, answer } = join;
+        let _ = self.streams.release(client.id); // what it has sent meanwhile is for the peer
         if let Some(answer) = answer {
             self.streams.send(&client, &answer, false, self.now, &mut self.counters);
         }

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, HEADROOM, Instant, Packet, RelayId, TAILROOM, Transport, Verdict};
+use farspeak_sansio::{Flow, FlowId, HEADROOM, Instant, Packet, RelayId, TAILROOM, Transport, Verdict};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
@@ -300,9 +300,15 @@ impl<M: PacketMachine> Worker<M> {
             Verdict::ToShard { shard, to, from, data } => {
                 self.hand_over(shard, Errand::Relayed { to, from }, &buffer[data]);
             }
-            Verdict::ToHome { shard } => {
+            Verdict::ToHome { shard, waits } => {
                 if let Origin::Client(client) = origin {
-                    self.hand_over(shard, Errand::Client(client), &buffer[before]);
+                    let left = self.hand_over(shard, Errand::Client(client), &buffer[before]);
+                    match left {
+                        true if waits => self.streams.hold(client.id, self.now),
+                        // Over a connection nobody asks twice: its end is an answer.
+                        false if waits => self.streams.close(client.id, Ending::Flush),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -319,15 +325,26 @@ impl<M: PacketMachine> Worker<M> {
             }
         } else if client.id.shard() == self.shard {
             self.streams.send(client, bytes, relayed, self.now, &mut self.counters);
-        } else {
-            self.hand_over(client.id.shard(), Errand::Stream { client: *client, relayed }, bytes);
+        } else if !self.hand_over(client.id.shard(), Errand::Stream { client: *client, relayed }, bytes) && !relayed {
+            self.close_client(client.id); // over a connection nobody asks twice
         }
     }
 
-    fn hand_over(&mut self, shard: u8, errand: Errand, bytes: &[u8]) {
-        match self.inboxes.get(usize::from(shard)) {
-            Some(inbox) if shard != self.shard && inbox.leave(errand, bytes) => self.counters.handed_over += 1,
-            _ => self.counters.handed_over_lost += 1,
+    /// Leaves a packet for another shard; false if it is lost.
+    fn hand_over(&mut self, shard: u8, errand: Errand, bytes: &[u8]) -> bool {
+        let inbox = self.inboxes.get(usize::from(shard)).filter(|_| shard != self.shard);
+        let left = inbox.is_some_and(|inbox| inbox.leave(errand, bytes));
+        *(if left { &mut self.counters.handed_over } else { &mut self.counters.handed_over_lost }) += 1;
+        left
+    }
+
+    /// Closes a client's connection after what waits for it is written, on whichever shard it is.
+    pub(super) fn close_client(&mut self, client: FlowId) {
+        if client.shard() == self.shard {
+            return self.streams.close(client, Ending::Flush);
+        }
+        if let Some(inbox) = self.inboxes.get(usize::from(client.shard())) {
+            let _ = inbox.post(Mail::CloseClient(client)); // never refused
         }
     }
 
@@ -356,7 +373,7 @@ impl<M: PacketMachine> Worker<M> {
                     self.sockets.close(relay);
                     self.tcp.close(relay);
                 }
-                Action::CloseClient(client) => self.streams.close(client.id, Ending::Flush),
+                Action::CloseClient(client) => self.close_client(client.id),
                 Action::Listen { relay, address } => {
                     let result = self.listen(relay, address);
                     self.machine.relay_opened(self.now, relay, result.map_err(|error| error.kind()));
@@ -378,7 +395,9 @@ impl<M: PacketMachine> Worker<M> {
     /// Sees to what other threads have left; false if the loop is to end.
     fn read_inbox(&mut self, arena: &mut Arena, packets: &mut Packets) -> bool {
         self.guard(|worker| worker.read_packets(arena, packets));
-        while let Some(mail) = self.inboxes[usize::from(self.shard)].take_mail() {
+        // What comes meanwhile wakes the loop anew, and waits until packets have had their turn.
+        for _ in 0..self.inboxes[usize::from(self.shard)].mail_count() {
+            let Some(mail) = self.inboxes[usize::from(self.shard)].take_mail() else { break };
             if matches!(mail, Mail::Stop) {
                 self.guard(|worker| {
                     worker.machine.close(worker.now);
@@ -401,6 +420,9 @@ impl<M: PacketMachine> Worker<M> {
             at += bytes.len();
             if let Errand::Stream { client, relayed } = errand {
                 self.streams.send(client, bytes, *relayed, self.now, &mut self.counters);
+                if !relayed && let Some(slot) = self.streams.release(client.id) {
+                    self.postpone(token::new(token::STREAM, slot));
+                }
                 continue;
             }
             let data = HEADROOM..HEADROOM + bytes.len();
@@ -424,6 +446,7 @@ impl<M: PacketMachine> Worker<M> {
             }
             Mail::TakeOver(handover) => self.take_over(*handover, arena),
             Mail::Join(join) => self.take_in_peer(*join),
+            Mail::CloseClient(client) => self.streams.close(client, Ending::Flush),
             Mail::CloseConnection { home, connection } => self.close_connection(home, connection),
             Mail::ConnectionClosed { connection } => self.connection_closed(connection),
             Mail::Stop => {} // seen before

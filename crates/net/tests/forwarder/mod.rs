@@ -62,7 +62,9 @@ impl PacketMachine for Forwarder {
                 self.open(self.clients.len() - 1);
                 Verdict::Nothing
             }
-            b"home" if client.id.shard() == self.shard && self.shards > 1 => Verdict::ToHome { shard: 1 - self.shard },
+            b"home" if client.id.shard() == self.shard && self.shards > 1 => {
+                Verdict::ToHome { shard: 1 - self.shard, waits: false }
+            }
             b"home" => self.at_home(client),
             b"who" => {
                 self.say(client, client.remote.to_string().as_bytes());

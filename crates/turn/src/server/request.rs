@@ -74,7 +74,8 @@ impl Server {
         if let Some(shard) = self.home_elsewhere(now, &client, message) {
             let (until, most) = (now + self.config.lifetimes.max, self.config.quotas.handed_over);
             if self.flows.hand_over(now, &client, shard, until, most) {
-                return Verdict::ToHome { shard };
+                // RFC 6062 §5.4: what follows a ConnectionBind request is for the peer, if it succeeds.
+                return Verdict::ToHome { shard, waits: method == Method::CONNECTION_BIND };
             }
         }
         let request = match self.authenticate(now, client, message) {

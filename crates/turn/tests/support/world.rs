@@ -145,7 +145,7 @@ impl World {
             Verdict::ToShard { shard, to, from, data } => {
                 self.out.push(Out::Shard { shard, to, from, data: buffer[data].to_vec() });
             }
-            Verdict::ToHome { shard } => self.out.push(Out::Home(shard)),
+            Verdict::ToHome { shard, .. } => self.out.push(Out::Home(shard)),
         }
         self.drain();
     }
