@@ -125,6 +125,11 @@ fn a_peer_that_is_not_there_is_reported() {
         client.send(&forwarder::to(port, b"anybody?")).unwrap();
         let unreachable = if address.is_ipv4() { "3 3" } else { "1 4" }; // RFC 792, RFC 4443 §3.1
         assert_eq!(receive(&client), message(format!("icmp {unreachable} {port}").as_bytes()));
+        // What was told once does not keep the loop awake.
+        let before = running.counters().turns;
+        client.send(&message(b"echo")).unwrap();
+        assert_eq!(receive(&client), message(b"echo"));
+        assert!(running.counters().turns - before <= 8);
     });
 }
 

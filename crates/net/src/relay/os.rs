@@ -19,10 +19,51 @@ mod imp {
     use std::net::SocketAddr;
     use std::os::fd::{AsFd, AsRawFd};
 
+    use mio::net::UdpSocket;
+    use mio::{Registry, Token};
     use nix::libc;
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+    use quinn_udp::RecvMeta;
 
     use super::Icmp;
+
+    /// Whether a watched socket is told of for as long as something waits in it.
+    pub(in super::super) const TELLS_AGAIN: bool = true;
+
+    /// Has the loop told of what can be received, and of errors, for as long as there is any.
+    ///
+    /// `mio` tells of changes only. A voice call has one packet at a time: to be told once more is cheaper than to ask each time
+    /// whether that was all. Closing the socket ends it.
+    #[expect(unsafe_code, reason = "mio cannot watch levels")]
+    pub(in super::super) fn watch(registry: &Registry, socket: &mut UdpSocket, token: Token) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token.0 as u64 };
+        let (epoll, fd) = (registry.as_raw_fd(), socket.as_raw_fd());
+        // SAFETY: both descriptors are open, since their owners are borrowed; the kernel reads `event`, which lives.
+        let result = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Receives one datagram or train: for one, cheaper than `recvmmsg`.
+    pub(in super::super) fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<RecvMeta> {
+        let mut parts = [IoSliceMut::new(buffer)];
+        let mut control = Control([0; 64]);
+        let message =
+            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control.0), MsgFlags::MSG_DONTWAIT)?;
+        let mut meta = RecvMeta::default();
+        meta.addr = message.address.as_ref().and_then(address).ok_or(io::ErrorKind::InvalidData)?;
+        meta.len = message.bytes;
+        meta.stride = meta.len;
+        for part in message.cmsgs()? {
+            if let ControlMessageOwned::UdpGroSegments(size) = part {
+                meta.stride = size.try_into().unwrap_or(meta.len);
+            }
+        }
+        Ok(meta)
+    }
+
+    /// Aligned as control messages have to be.
+    #[repr(align(8))]
+    struct Control([u8; 64]);
 
     /// Trains of datagrams of one flow arrive as one.
     pub(in super::super) fn receive_trains(socket: &impl AsFd, on: bool) {
@@ -105,8 +146,23 @@ mod imp {
     use std::io;
     use std::net::SocketAddr;
 
+    use mio::net::UdpSocket;
+    use mio::{Interest, Registry, Token};
+    use quinn_udp::RecvMeta;
+
     use super::Icmp;
 
+    pub(in super::super) const TELLS_AGAIN: bool = false;
+
+    pub(in super::super) fn watch(registry: &Registry, socket: &mut UdpSocket, token: Token) -> io::Result<()> {
+        registry.register(socket, token, Interest::READABLE)
+    }
+    pub(in super::super) fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<RecvMeta> {
+        let mut meta = RecvMeta::default();
+        (meta.len, meta.addr) = socket.recv_from(buffer)?;
+        meta.stride = meta.len;
+        Ok(meta)
+    }
     pub(in super::super) fn receive_trains<S>(_: &S, _: bool) {}
     pub(in super::super) fn tell_destination<S>(_: &S, _: SocketAddr) -> io::Result<()> {
         Ok(())
@@ -125,7 +181,10 @@ mod imp {
     }
 }
 
-pub(super) use imp::{allow_fragments, bound_unsent, next_error, receive_trains, tell_destination, tell_errors};
+pub(super) use imp::{
+    TELLS_AGAIN, allow_fragments, bound_unsent, next_error, receive_one, receive_trains, tell_destination, tell_errors,
+    watch,
+};
 
 /// A socket's error that ends nothing: it is that of an earlier datagram, or of a full buffer.
 pub(super) fn is_full(error: &io::Error) -> bool {

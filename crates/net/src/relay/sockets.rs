@@ -52,19 +52,27 @@ pub(super) struct RelaySocket {
 
 /// How many buffers a receiving system call is given.
 ///
-/// More than there are datagrams tells that no more are there, and saves the call that would only say so: of a voice call,
-/// one or two wait at a time.
+/// More than there are datagrams tells that no more are there, and saves the call that would only say so: listeners begin so.
+/// Of a voice call one packet waits at a time: relay sockets begin with one, and now and then look whether there are more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Appetite {
+    /// One, and after so many the next will be four.
+    One(u8),
     Four,
     Eight,
     All,
 }
 
 impl Appetite {
-    /// What to ask for after so many came.
-    pub(super) const fn after(self, count: usize) -> Self {
+    /// What relay sockets begin with.
+    pub(super) const SMALL: Self = Self::One(PATIENCE);
+
+    /// What to ask for after so many came; `least` is what the socket began with.
+    pub(super) const fn after(self, count: usize, least: Self) -> Self {
         match (self, count) {
+            (Self::One(0), _) => Self::Four,
+            (Self::One(left), _) => Self::One(left - 1),
+            (Self::Four, 0..=1) => least,
             (Self::Four, 4..) => Self::Eight,
             (Self::Eight, 8..) => Self::All,
             (Self::Eight | Self::All, 0..=1) => Self::Four,
@@ -76,6 +84,7 @@ impl Appetite {
     /// How many buffers that is.
     pub(super) const fn count(self) -> usize {
         match self {
+            Self::One(_) => 1,
             Self::Four => 4,
             Self::Eight => 8,
             Self::All => BUFFERS,
@@ -144,7 +153,7 @@ impl Sockets {
         os::tell_errors(&socket, address)?;
         let _ = os::allow_fragments(&socket, address, true);
         let mut socket = UdpSocket::from_std(socket.into());
-        registry.register(&mut socket, token::new(token::RELAY, relay.slot()), Interest::READABLE)?;
+        os::watch(registry, &mut socket, token::new(token::RELAY, relay.slot()))?;
         let slot = relay.slot() as usize;
         if self.relays.len() <= slot {
             self.relays.resize_with(slot + 1, || None);
@@ -152,7 +161,7 @@ impl Sockets {
         self.relays[slot] = Some(RelaySocket {
             socket,
             generation: relay.generation(),
-            appetite: Appetite::Four,
+            appetite: Appetite::SMALL,
             postponed: false,
             trains: Trains::default(),
         });
@@ -232,9 +241,13 @@ impl Arena {
         appetite: Appetite,
     ) -> io::Result<usize> {
         match appetite {
+            Appetite::One(_) => {
+                self.metas[0] = os::receive_one(socket, &mut self.bytes[HEADROOM..HEADROOM + LONGEST])?;
+                Ok(1)
+            }
             Appetite::Four => self.receive_into::<{ Appetite::Four.count() }>(socket, kernel),
             Appetite::Eight => self.receive_into::<{ Appetite::Eight.count() }>(socket, kernel),
-            Appetite::All => self.receive_into::<{ Appetite::All.count() }>(socket, kernel),
+            Appetite::All => self.receive_into::<BUFFERS>(socket, kernel),
         }
     }
 
@@ -253,6 +266,8 @@ impl Arena {
     }
 }
 
+/// Datagrams received one by one before it is asked for more at once.
+const PATIENCE: u8 = 15;
 /// Datagrams or trains received in one system call.
 pub(super) const BUFFERS: usize = 32;
 /// The longest datagram or train there can be.
@@ -270,11 +285,25 @@ mod tests {
 
     #[test]
     fn appetite_follows_what_comes() {
-        let grown = Appetite::Four.after(4).after(8);
+        let of_listener = |appetite: Appetite, count| appetite.after(count, Appetite::Four);
+        let grown = of_listener(of_listener(Appetite::Four, 4), 8);
         assert_eq!(grown, Appetite::All);
-        assert_eq!(grown.after(20), Appetite::All);
-        assert_eq!(grown.after(3), Appetite::Eight);
-        assert_eq!(grown.after(1), Appetite::Four);
-        assert_eq!(Appetite::Four.after(1), Appetite::Four);
+        assert_eq!(of_listener(grown, 20), Appetite::All);
+        assert_eq!(of_listener(grown, 3), Appetite::Eight);
+        assert_eq!(of_listener(grown, 1), Appetite::Four);
+        assert_eq!(of_listener(Appetite::Four, 1), Appetite::Four);
+    }
+
+    #[test]
+    fn relay_sockets_look_for_more_now_and_then() {
+        let mut appetite = Appetite::SMALL;
+        for _ in 0..PATIENCE {
+            appetite = appetite.after(1, Appetite::SMALL);
+            assert_eq!(appetite.count(), 1);
+        }
+        appetite = appetite.after(1, Appetite::SMALL);
+        assert_eq!(appetite, Appetite::Four);
+        assert_eq!(appetite.after(2, Appetite::SMALL), Appetite::Four, "it has more");
+        assert_eq!(appetite.after(1, Appetite::SMALL), Appetite::SMALL);
     }
 }

@@ -21,7 +21,7 @@ use super::counters::RelayCounters;
 use super::inbox::{Errand, Inbox, Mail, Packets};
 use super::machine::{Action, PacketMachine};
 use super::peers::TcpPeers;
-use super::sockets::{self, Arena, Sender, Sockets};
+use super::sockets::{self, Appetite, Arena, Sender, Sockets};
 use super::stream::Ending;
 use super::streams::Streams;
 use super::train::{Train, Way};
@@ -130,11 +130,7 @@ impl<M: PacketMachine> Worker<M> {
         match token::kind(token) {
             _ if self.is_postponed(token) => {} // its turn comes below
             token::WAKER => self.inboxes[usize::from(self.shard)].look(),
-            token::RELAY => {
-                if event.is_readable() {
-                    self.receive_from_peers(slot, arena);
-                }
-            }
+            token::RELAY => self.receive_from_peers(slot, arena),
             token::STREAM if self.streams.spliced(slot).is_some() => self.receive_stream(slot, arena, true),
             token::STREAM => {
                 if event.is_readable() || event.is_error() {
@@ -201,7 +197,7 @@ impl<M: PacketMachine> Worker<M> {
             // That of an earlier datagram: there may be others to read.
             Err(_) => return self.postpone(token::new(token::UDP_LISTENER, index)),
         };
-        listener.appetite = appetite.after(count);
+        listener.appetite = appetite.after(count, Appetite::Four);
         for at in 0..count {
             let meta = arena.metas[at];
             let client = sockets::client(self.shard, index, bound, &meta);
@@ -226,7 +222,7 @@ impl<M: PacketMachine> Worker<M> {
                 return self.postpone(token::new(token::RELAY, slot));
             }
         };
-        relay.appetite = appetite.after(count);
+        relay.appetite = appetite.after(count, Appetite::SMALL);
         for at in 0..count {
             let meta = arena.metas[at];
             let origin = Origin::Peer(id, sockets::plain(meta.addr));
@@ -234,7 +230,7 @@ impl<M: PacketMachine> Worker<M> {
                 self.each_of_train(arena.buffer(at), meta.len, meta.stride, origin);
         }
         self.train.flush(&mut self.sockets, &mut self.counters);
-        if count == appetite.count() {
+        if count == appetite.count() && !os::TELLS_AGAIN {
             self.postpone(token::new(token::RELAY, slot));
         }
     }
