@@ -22,6 +22,7 @@ mod remote;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant, Rng, Transmit, Transport};
 
@@ -65,6 +66,8 @@ pub struct Agent {
     gatherer: Gatherer,
     relays: Relays,
     remote: Remote,
+    /// Between two new transactions: ours, and the peer's if that is longer.
+    ta: Duration,
     /// When the next new transaction may begin.
     slot: Instant,
     /// Whether the last slot went to gathering.
@@ -127,7 +130,7 @@ impl Agent {
     pub fn new(config: AgentConfig, mut rng: Box<dyn Rng + Send>) -> Self {
         let own = Credentials::random(&mut *rng);
         let tie_breaker = config.tie_breaker.unwrap_or_else(|| rng.next_u64());
-        let controlling = config.controlling && config.mode == Mode::Full;
+        let (controlling, ta) = (config.controlling, config.timing.ta.max(LEAST_TA));
         let mut agent = Self {
             own,
             generation: 0,
@@ -138,6 +141,7 @@ impl Agent {
             gatherer: Gatherer::default(),
             relays: Relays::default(),
             remote: Remote::default(),
+            ta,
             slot: Instant::ZERO,
             gathered_last: false,
             checked_last: 0,
@@ -177,6 +181,12 @@ impl Agent {
             options.push("renomination");
         }
         options
+    }
+
+    /// How fast it wants to check, for `a=ice-pacing` (RFC 8839 §5.5), in milliseconds; the slower of both ends counts.
+    /// `None` for a lite agent, which must not say.
+    pub fn pacing(&self) -> Option<Duration> {
+        (self.config.mode == Mode::Full).then_some(self.config.timing.ta.max(LEAST_TA))
     }
 
     /// Own candidates that the peer may know, best first. For an offer or answer that carries what is there.
@@ -297,6 +307,9 @@ impl Agent {
         }
     }
 }
+
+/// RFC 8445 §14.2: no transactions closer than that.
+const LEAST_TA: Duration = Duration::from_millis(5);
 
 /// A link-local address of the peer's is on the link of the socket.
 fn scoped(remote: SocketAddr, local: SocketAddr) -> SocketAddr {

@@ -65,7 +65,8 @@ impl Default for AgentConfig {
 pub enum Mode {
     /// Checks, and answers checks.
     Full,
-    /// Answers only: for servers with public addresses. Always controlled towards a full agent.
+    /// Answers only: for servers with public addresses. Always controlled towards a full agent. Towards a lite one it
+    /// sends to the best of the peer's candidates unseen (RFC 8445 §8.2).
     Lite,
 }
 
@@ -170,6 +171,7 @@ pub enum Engine {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
     /// Between two new transactions, checks and gathering together (Ta). Default 50 ms (RFC 8445 §14.2), at least 5 ms.
+    /// A peer that wants more, or says nothing while this is less than 50 ms, makes it longer.
     pub ta: Duration,
     /// When a check is sent again. Default: RTO 500 ms, seven times in all, 39.5 s. The RTO grows with the number of
     /// pairs (RFC 8445 §14.3).

@@ -8,6 +8,7 @@ pub mod is;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farspeak_sansio::Instant;
 use farspeak_stun::Message;
@@ -32,6 +33,17 @@ pub struct LocalCandidate {
     pub address: SocketAddr,
     /// From where its packets are sent (RFC 8445 §4 "base").
     pub base: SocketAddr,
+}
+
+/// What follows from what both ends have said of themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Agreed {
+    /// Nominations are numbered, and the last one counts.
+    pub renomination: bool,
+    /// Neither end checks: what is best is selected unseen when all candidates are known (RFC 8445 §8.2).
+    pub both_lite: bool,
+    /// Between two new checks (Ta).
+    pub ta: Duration,
 }
 
 /// What a session tells its agent.
@@ -61,8 +73,8 @@ pub trait IceSession: Send {
     /// Tells the role and tie-breaker, if another session of the agent has changed them.
     fn set_role(&mut self, now: Instant, controlling: bool, tie_breaker: u64);
 
-    /// The peer's user fragment and password; `renomination` if both ends have agreed on it. Checks begin.
-    fn set_remote(&mut self, now: Instant, remote: &Credentials, renomination: bool);
+    /// The peer's user fragment and password, and what has been agreed on. Checks begin.
+    fn set_remote(&mut self, now: Instant, remote: &Credentials, agreed: Agreed);
 
     /// A candidate of ours.
     fn add_local(&mut self, now: Instant, local: &LocalCandidate);

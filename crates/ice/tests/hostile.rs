@@ -2,115 +2,13 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use farspeak_ice::{
-    Agent, AgentConfig, Candidate, Credentials, Event, Interface, Limits, Privacy, RemoteOptions, State,
-};
+use farspeak_ice::{AgentConfig, Candidate, Event, Limits, Privacy, State};
 use farspeak_sansio::{Flow, Instant, Machine, Receive, Rng, SplitMix64, Transport};
-use farspeak_stun::{Attribute, Class, ErrorCode, Key, Message, Method, TransactionId, Writer};
+use farspeak_stun::{Attribute, Class, ErrorCode, Message, Method, TransactionId, Writer};
+use support::alone::{Alone, LOCAL, PEER};
 use support::{End, World};
-
-const LOCAL: &str = "192.0.2.1:6000";
-const PEER: &str = "192.0.2.2:6001";
-
-/// One agent whose peer the test plays.
-struct Alone {
-    agent: Agent,
-    peer: Credentials,
-    now: Instant,
-    ids: u32,
-}
-
-impl Alone {
-    fn new(controlling: bool) -> Self {
-        Self::with(AgentConfig { controlling, tie_breaker: Some(5), ..AgentConfig::default() })
-    }
-
-    fn with(config: AgentConfig) -> Self {
-        let mut agent = Agent::new(config, Box::new(SplitMix64::new(1)));
-        let now = Instant::ZERO;
-        agent.add_socket(now, 1, LOCAL.parse().unwrap(), Interface::default());
-        agent.sockets_complete(now);
-        let peer = Credentials::new("peer", "abcdefghijklmnopqrstuv").unwrap();
-        agent.set_remote(now, &peer, RemoteOptions { trickle: true, ..RemoteOptions::default() });
-        Self { agent, peer, now, ids: 0 }
-    }
-
-    fn receive(&mut self, from: &str, bytes: &[u8]) {
-        let flow = Flow::unbound(Transport::Udp, LOCAL.parse().unwrap(), from.parse().unwrap());
-        self.agent.handle_receive(self.now, Receive { flow, bytes });
-    }
-
-    fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
-        std::iter::from_fn(|| self.agent.poll_transmit()).map(|t| (t.flow.remote, t.bytes.to_vec())).collect()
-    }
-
-    fn pass(&mut self, duration: Duration) {
-        let until = self.now + duration;
-        while let Some(at) = self.agent.poll_timeout().filter(|at| *at <= until) {
-            self.now = self.now.max(at);
-            self.agent.handle_timeout(self.now);
-        }
-        self.now = until;
-    }
-
-    fn id(&mut self) -> TransactionId {
-        self.ids += 1;
-        let mut id = [0; 12];
-        id[..4].copy_from_slice(&self.ids.to_be_bytes());
-        TransactionId(id)
-    }
-
-    /// A check as the peer would send it, but for what `change` does.
-    fn check(&mut self, password: &str, change: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-        let username = format!("{}:{}", self.agent.credentials().ufrag(), self.peer.ufrag());
-        let id = self.id();
-        let mut buffer = [0; 500];
-        let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, id);
-        writer.push(Attribute::Username(&username));
-        change(&mut writer);
-        writer.integrity(&Key::from_bytes(password.as_bytes())).fingerprint();
-        writer.finish().unwrap().to_vec()
-    }
-
-    fn good_check(&mut self) -> Vec<u8> {
-        let password = self.agent.credentials().password().to_owned();
-        let role = if self.agent.is_controlling() { Attribute::IceControlled(1) } else { Attribute::IceControlling(1) };
-        self.check(&password, |writer| {
-            writer.push(Attribute::Priority(1000)).push(role);
-        })
-    }
-
-    /// The success response to a check of the agent's.
-    fn response(&self, check: &[u8], mapped: &str, password: &str) -> Vec<u8> {
-        let mut buffer = [0; 200];
-        let check = Message::parse(check).unwrap();
-        let mut writer = Writer::respond(&mut buffer, Class::Success, &check);
-        writer.push(Attribute::XorMappedAddress(mapped.parse().unwrap()));
-        writer.integrity(&Key::from_bytes(password.as_bytes())).fingerprint();
-        writer.finish().unwrap().to_vec()
-    }
-
-    fn host(&mut self, address: &str) {
-        let address: SocketAddr = address.parse().unwrap();
-        let (ip, port) = (address.ip(), address.port());
-        let foundation = ip.to_string().replace('.', "+");
-        let line = format!("candidate:{foundation} 1 UDP 2130706431 {ip} {port} typ host");
-        self.agent.add_remote_candidate(self.now, line.parse().unwrap());
-    }
-
-    fn error_of(&mut self, request: &[u8]) -> Option<u16> {
-        self.sent();
-        self.receive(PEER, request);
-        let (_, bytes) = self
-            .sent()
-            .into_iter()
-            .find(|(_, bytes)| !Message::parse(bytes).unwrap().is(Class::Request, Method::BINDING))?;
-        Message::parse(&bytes).unwrap().error_code().unwrap().map(|error| error.code)
-    }
-}
 
 #[test]
 fn answers_checks_as_their_faults_deserve() {
@@ -140,7 +38,7 @@ fn refuses_checks_of_other_sessions_in_silence() {
     let mut buffer = [0; 200];
     let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([9; 12]));
     writer.push(Attribute::Username("guess:peer")).push(Attribute::Priority(1));
-    writer.integrity(&Key::from_bytes(b"guess")).fingerprint();
+    writer.integrity(&farspeak_stun::Key::from_bytes(b"guess")).fingerprint();
     let request = writer.finish().unwrap().to_vec();
     alone.receive(PEER, &request);
     let mut damaged = alone.good_check();
@@ -203,6 +101,80 @@ fn refuses_a_role_conflict_that_is_not_one() {
     let unsealed = writer.finish().unwrap().to_vec();
     alone.receive("192.0.2.66:6001", &unsealed);
     assert!(alone.agent.is_controlling());
+}
+
+#[test]
+fn refuses_errors_that_are_not_sealed() {
+    for error in [ErrorCode::ROLE_CONFLICT, ErrorCode::BAD_REQUEST, ErrorCode::UNAUTHENTICATED] {
+        let mut alone = Alone::new(true);
+        alone.host(PEER);
+        let (_, check) = alone.sent().remove(0);
+        let mut buffer = [0; 100];
+        let mut writer = Writer::respond(&mut buffer, Class::Error, &Message::parse(&check).unwrap());
+        writer.push(Attribute::ErrorCode(error)).fingerprint();
+        let forged = writer.finish().unwrap().to_vec();
+        alone.receive(PEER, &forged);
+        assert!(alone.agent.is_controlling(), "RFC 8489 §9.1.4: as if it had never come");
+        alone.pass(Duration::from_millis(600));
+        assert_eq!(alone.sent(), [(PEER.parse().unwrap(), check.clone())], "it is repeated");
+        let right = alone.response(&check, LOCAL, alone.peer.password());
+        alone.receive(PEER, &right);
+        assert_ne!(alone.agent.state(), State::Checking);
+    }
+}
+
+#[test]
+fn refuses_a_change_of_role_for_another_branch() {
+    let mut alone = Alone::new(true);
+    let username = format!("{}:fork", alone.agent.credentials().ufrag());
+    let mut buffer = [0; 500];
+    let id = TransactionId([7; 12]);
+    let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, id);
+    writer.push(Attribute::Username(&username)).push(Attribute::Priority(1));
+    writer.push(Attribute::IceControlling(u64::MAX));
+    let key = farspeak_stun::Key::from_bytes(alone.agent.credentials().password().as_bytes());
+    writer.integrity(&key).fingerprint();
+    let check = writer.finish().unwrap().to_vec();
+    assert_eq!(alone.error_of(&check), None);
+    assert!(alone.agent.is_controlling());
+    assert!(alone.sent().is_empty(), "nothing is triggered");
+}
+
+#[test]
+fn refuses_to_check_this_host_itself() {
+    let mut alone = Alone::new(true);
+    for own in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "::ffff:192.0.2.9", "0.0.0.0", "255.255.255.255"] {
+        let line = format!("candidate:1 1 UDP 2130706431 {own} 7000 typ host");
+        alone.agent.add_remote_candidate(alone.now, line.parse().unwrap());
+    }
+    alone.pass(Duration::from_secs(10));
+    assert!(alone.sent().is_empty());
+}
+
+#[test]
+fn refuses_to_ask_for_names_in_privacy_mode() {
+    // Whoever listens in the local network would know who is called.
+    let mut alone = Alone::with(AgentConfig { privacy: Privacy::RelayOnly, ..AgentConfig::default() });
+    let line = "candidate:1 1 UDP 2130706431 0f8fad5b-d9cb-469f-a165-70867728950e.local 6001 typ host";
+    alone.agent.add_remote_candidate(alone.now, line.parse().unwrap());
+    assert!(!std::iter::from_fn(|| alone.agent.poll_event()).any(|event| matches!(event, Event::Resolve { .. })));
+}
+
+#[test]
+fn never_asks_for_more_names_than_there_may_be_candidates() {
+    let mut alone = Alone::new(true);
+    let mut asked = 0;
+    for n in 0..500 {
+        let line = format!("candidate:1 1 UDP 1 name-{n}.local 9 typ host");
+        alone.agent.add_remote_candidate(alone.now, line.parse().unwrap());
+        while let Some(event) = alone.agent.poll_event() {
+            if let Event::Resolve { name } = event {
+                asked += 1;
+                alone.agent.resolved(alone.now, &name, &[]);
+            }
+        }
+    }
+    assert_eq!(asked, Limits::default().remote_candidates);
 }
 
 #[test]

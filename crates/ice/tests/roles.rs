@@ -100,6 +100,43 @@ fn a_lite_agent_notices_that_its_peer_has_gone() {
     assert_eq!(world.state(0), State::Failed);
 }
 
+/// Two lite agents that have told each other so.
+fn both_lite(left: &[&'static str], right: &[&'static str]) -> World {
+    let lite = |end: End| end.config(|config| config.mode = Mode::Lite);
+    let mut world = World::new(6, lite(End::new(left).controlling()), lite(End::new(right)));
+    world.gather();
+    let credentials = [0, 1].map(|end| world.net.machine(world.ends[end]).credentials().clone());
+    let options = RemoteOptions { lite: true, trickle: true, ..RemoteOptions::default() };
+    for end in 0..2 {
+        world.agent(end, |agent, now| agent.set_remote(now, &credentials[1 - end], options));
+    }
+    world
+}
+
+#[test]
+fn two_lite_agents_select_the_same_pair_and_check_nothing() {
+    let mut world = both_lite(&["192.0.2.1", "2001:db8:a::1"], &["192.0.2.2", "2001:db8:b::1"]);
+    world.connect();
+    world.talk();
+    world.run(Duration::from_secs(300));
+    world.talk();
+    assert_eq!((world.state(0), world.state(1)), (State::Completed, State::Completed));
+    let roles = [0, 1].map(|end| world.net.machine(world.ends[end]).is_controlling());
+    assert_eq!(roles, [true, false], "who began controls (RFC 8445 §6.1.1)");
+    let (selected, other) = (world.selected(0).unwrap(), world.selected(1).unwrap());
+    assert_eq!((selected.0, selected.1), (other.1, other.0));
+    assert!(selected.0.is_ipv6());
+    assert_eq!(world.net.sightings().filter(|seen| seen.label == "Binding-Request").count(), 0);
+    assert!(world.net.sightings().any(|seen| seen.label == "Binding-Indication"), "RFC 8445 §11");
+}
+
+#[test]
+fn two_lite_agents_without_a_family_in_common_fail() {
+    let mut world = both_lite(&["192.0.2.1"], &["2001:db8:b::1"]);
+    world.run(Duration::from_secs(5));
+    assert_eq!((world.state(0), world.state(1)), (State::Failed, State::Failed));
+}
+
 #[test]
 fn renomination_where_both_agree_moves_to_a_better_pair() {
     let renominating = |config: &mut AgentConfig| {

@@ -4,9 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use farspeak_ice::{Candidate, Event, RemoteOptions, State};
+use farspeak_ice::{AgentConfig, Candidate, Event, Mode, RemoteOptions, State};
 use farspeak_sim::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use farspeak_sim::{HostId, Link, Nat, Network};
+use support::alone::Alone;
 use support::{End, World, put_behind};
 
 const TA: Duration = Duration::from_millis(50);
@@ -79,4 +80,39 @@ fn a_mapping_that_has_to_be_learnt_takes_one_way_more() {
         put_behind(net, right, "nat2", Nat::new(AddressAndPortDependent, AddressAndPortDependent), "203.0.113.2");
     });
     assert!(took <= TA * 2 + ONE_WAY * 3, "{took:?}");
+}
+
+/// How far apart the checks to many candidates begin, at least; some of them of a second component.
+fn pace(own: Duration, peer: Option<Duration>) -> Duration {
+    let mut config = AgentConfig { controlling: true, components: 2, ..AgentConfig::default() };
+    config.timing.ta = own;
+    let options = RemoteOptions { trickle: true, pacing: peer, ..RemoteOptions::default() };
+    let mut alone = Alone::told(config, options);
+    (1..30).for_each(|n| alone.host_of(1 + n % 2, &format!("198.51.100.{n}:7000")));
+    let mut first = std::collections::BTreeMap::new();
+    for _ in 0..10_000 {
+        for (to, _) in alone.sent() {
+            first.entry(to).or_insert(alone.now);
+        }
+        alone.pass(Duration::from_millis(1));
+    }
+    assert_eq!(first.len(), 29);
+    let mut times: Vec<_> = first.into_values().collect();
+    times.sort_unstable();
+    times.windows(2).map(|two| two[1] - two[0]).min().unwrap()
+}
+
+#[test]
+fn the_slower_end_sets_the_pace_of_all_components_together() {
+    let ms = Duration::from_millis;
+    for (own, peer, both) in [(50, None, 50), (20, None, 50), (20, Some(20), 20), (20, Some(200), 200), (1, Some(0), 5)]
+    {
+        assert_eq!(pace(ms(own), peer.map(ms)), ms(both), "{own} {peer:?}");
+    }
+}
+
+#[test]
+fn a_full_agent_tells_its_pace_and_a_lite_one_must_not() {
+    let pacing = |mode| Alone::with(AgentConfig { mode, ..AgentConfig::default() }).agent.pacing();
+    assert_eq!((pacing(Mode::Full), pacing(Mode::Lite)), (Some(TA), None));
 }

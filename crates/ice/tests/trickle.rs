@@ -93,6 +93,16 @@ fn what_belongs_to_another_session_or_comes_after_the_end_is_passed_over() {
 }
 
 #[test]
+fn candidates_of_a_description_may_be_added_after_its_credentials() {
+    let options = RemoteOptions::default(); // no trickle: they are all
+    let mut alone = support::alone::Alone::told(farspeak_ice::AgentConfig::default(), options);
+    (1..=3).for_each(|n| alone.host(&format!("198.51.100.{n}:7000")));
+    alone.pass(Duration::from_secs(1));
+    let checked: std::collections::BTreeSet<_> = alone.sent().into_iter().map(|(to, _)| to).collect();
+    assert_eq!(checked.len(), 3);
+}
+
+#[test]
 fn failure_is_declared_when_patience_ends_and_not_before() {
     let mut world = World::new(6, End::new(&["192.0.2.1"]).controlling(), End::new(&["2001:db8::2"]));
     world.start();
@@ -135,6 +145,23 @@ fn names_stand_for_addresses_of_the_local_network() {
     }
     world.connect();
     world.talk();
+}
+
+#[test]
+fn a_host_behind_a_name_and_no_translator_is_reached() {
+    let left = End::new(&["9.9.9.9"]).controlling().config(|config| config.names = true);
+    let mut world = World::behind(10, left, End::new(&["10.0.0.3"]), |net, [_, right]| {
+        put_behind(net, right, "nat", Nat::home_router(), "203.0.113.2");
+    });
+    world.start();
+    world.connect();
+    world.talk();
+    let told: Vec<String> = told(&world, 0).iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains(".local ") && told[1].contains(" 9.9.9.9 6000 typ srflx raddr 0.0.0.0 rport 9"),
+        "{told:?}"
+    );
 }
 
 #[test]

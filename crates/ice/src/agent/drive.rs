@@ -114,7 +114,7 @@ impl Agent {
                 return;
             }
             self.gathered_last = !checked;
-            self.slot = now + self.config.timing.ta.max(std::time::Duration::from_millis(5));
+            self.slot = now + self.ta;
         }
     }
 
@@ -138,7 +138,7 @@ impl Agent {
     fn handle_session_event(&mut self, now: Instant, at: usize, event: SessionEvent) {
         let component = self.components[at].id;
         match event {
-            SessionEvent::Valid => self.components[at].valid = true,
+            SessionEvent::Valid => (self.components[at].valid, self.components[at].failed) = (true, false),
             SessionEvent::Selected(path) => {
                 let of = &mut self.components[at];
                 (of.valid, of.failed, of.consent_lost) = (true, false, false);

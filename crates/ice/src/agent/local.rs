@@ -200,7 +200,13 @@ impl Agent {
         let same = |local: &LocalCandidate| {
             (local.address, local.base, local.candidate.component) == (found.address, found.base, component)
         };
-        let known = self.locals.all().any(same);
+        // Unless it is behind a name: then the peer is told what the whole Internet sees anyway, or it would know no
+        // address of a host without a translator.
+        let hidden_host = |local: &LocalCandidate| {
+            self.config.names && local.candidate.kind == CandidateType::Host && found.kind != CandidateType::Host
+        };
+        let seen_outside = crate::port_mapping::is_public(found.address.ip());
+        let known = self.locals.all().any(|local| same(local) && !(seen_outside && hidden_host(local)));
         let room = self.locals.candidates.len() < self.config.limits.local_candidates;
         if known || !room || is_private || is_lite || !crate::candidate::is_plausible(found.address) {
             return;

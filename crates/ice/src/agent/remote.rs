@@ -1,21 +1,31 @@
 //! What signalling brings from the peer: credentials, candidates, names, the end (RFC 8838 §§10–14).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use farspeak_sansio::Instant;
 
+use super::LEAST_TA;
 use crate::candidate::is_plausible;
-use crate::{Address, Agent, Candidate, CandidateTransport, Credentials, Event, Mode, State, Trickle};
+use crate::session::Agreed;
+use crate::{Address, Agent, Candidate, CandidateTransport, Credentials, Event, Mode, Privacy, State, Trickle};
+
+/// What an agent wants that says nothing of its pacing (RFC 8445 §14.2).
+const DEFAULT_TA: Duration = Duration::from_millis(50);
 
 /// What the peer said of itself in signalling.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RemoteOptions {
-    /// `a=ice-lite`: the peer checks nothing, so this agent controls (RFC 8445 §6.1.1).
+    /// `a=ice-lite`: the peer checks nothing, so this agent controls, or, if it is lite as well, who began (RFC 8445
+    /// §6.1.1).
     pub lite: bool,
     /// `renomination` in `a=ice-options`.
     pub renomination: bool,
     /// Whether more candidates may come: `trickle` in `a=ice-options`, or the description said nothing of an end.
     pub trickle: bool,
+    /// `a=ice-pacing`: how far apart the peer wants checks to be. `None` if it says nothing, which means 50 ms (RFC 8839
+    /// §5.5). The longer one counts, the peer's or ours.
+    pub pacing: Option<Duration>,
 }
 
 /// The peer, as signalling has it.
@@ -23,6 +33,8 @@ pub struct RemoteOptions {
 pub(super) struct Remote {
     pub(super) credentials: Option<Credentials>,
     pub(super) complete: bool,
+    /// It has said so itself: what comes now is too late.
+    ended: bool,
     /// What came before the credentials, and what waits for the address behind a name.
     early: Vec<Candidate>,
     unresolved: Vec<Candidate>,
@@ -44,7 +56,8 @@ impl Agent {
         }
         self.remote.credentials = Some(remote.clone());
         self.remote.complete |= !options.trickle || self.config.trickle == Trickle::None;
-        if options.lite != (self.config.mode == Mode::Lite) && self.generation == 0 {
+        let lite = self.config.mode == Mode::Lite;
+        if options.lite != lite {
             let controlling = options.lite;
             if controlling != self.controlling {
                 self.controlling = controlling;
@@ -52,9 +65,11 @@ impl Agent {
                 self.emit(Event::RoleChanged { controlling });
             }
         }
+        self.ta = self.config.timing.ta.max(LEAST_TA).max(options.pacing.unwrap_or(DEFAULT_TA));
         let renomination = options.renomination && self.config.nomination.renomination;
+        let agreed = Agreed { renomination, both_lite: lite && options.lite, ta: self.ta };
         for component in &mut self.components {
-            component.session.set_remote(now, remote, renomination);
+            component.session.set_remote(now, remote, agreed);
         }
         self.set_state(State::Checking);
         for candidate in std::mem::take(&mut self.remote.early) {
@@ -76,7 +91,7 @@ impl Agent {
             }
             return;
         }
-        if !self.remote.complete || self.remote.count == 0 {
+        if !self.remote.ended {
             self.take_remote(now, candidate);
         }
         self.after(now);
@@ -84,7 +99,7 @@ impl Agent {
 
     /// No more candidates of the peer's will come in this generation (RFC 8838 §14).
     pub fn end_of_remote_candidates(&mut self, now: Instant) {
-        self.remote.complete = true;
+        (self.remote.complete, self.remote.ended) = (true, true);
         self.update_completeness(now);
         self.after(now);
     }
@@ -111,15 +126,22 @@ impl Agent {
     fn take_remote(&mut self, now: Instant, candidate: Candidate) {
         let current = self.remote.credentials.as_ref().map(Credentials::ufrag);
         let stale = candidate.ufrag.as_deref().is_some_and(|ufrag| Some(ufrag) != current);
-        if stale || !self.components.iter().any(|of| of.id == candidate.component) {
+        let most = self.config.limits.remote_candidates * self.components.len();
+        // A candidate that only connects is never sent to (RFC 6544 §4.5): its checks come from elsewhere. And no driver
+        // offers TCP between agents yet.
+        let usable = candidate.transport == CandidateTransport::Udp && self.remote.count < most;
+        if stale || !usable || !self.components.iter().any(|of| of.id == candidate.component) {
             return;
         }
         match &candidate.address {
-            Address::Ip(_) => self.use_remote(now, candidate),
+            Address::Ip(_) => self.remote.count += usize::from(self.use_remote(now, candidate)),
             Address::Name(name) => {
-                if self.remote.unresolved.len() >= self.config.limits.names {
+                // Who asks for a name shows to all of the local network whom it talks to: the relay's peer may be there.
+                let is_private = self.config.privacy == Privacy::RelayOnly;
+                if is_private || self.remote.unresolved.len() >= self.config.limits.names {
                     return;
                 }
+                self.remote.count += 1;
                 let name = name.clone();
                 let asked = self.remote.unresolved.iter().any(|known| known.address == Address::Name(name.clone()));
                 self.remote.unresolved.push(candidate);
@@ -130,27 +152,23 @@ impl Agent {
         }
     }
 
-    fn use_remote(&mut self, now: Instant, candidate: Candidate) {
-        // A candidate that only connects is never sent to (RFC 6544 §4.5): its checks come from elsewhere. And no driver
-        // offers TCP between agents yet.
-        if candidate.transport != CandidateTransport::Udp {
-            return;
+    /// Pairs a candidate, unless nobody could be there.
+    fn use_remote(&mut self, now: Instant, candidate: Candidate) -> bool {
+        let Some(address) = candidate.socket_address() else { return false };
+        let ip = address.ip();
+        // RFC 8445 §5.1.1.1: no candidate is IPv4-mapped or a loopback address. What the peer calls so is of this host.
+        let wrong = ip.to_canonical() != ip || ip.is_loopback() && !self.config.loopback;
+        if wrong || !is_plausible(address) {
+            return false;
         }
-        let most = self.config.limits.remote_candidates * self.components.len();
-        let usable = candidate.socket_address().is_some_and(is_plausible);
-        if !usable || self.remote.count >= most {
-            return;
-        }
-        self.remote.count += 1;
-        if let Some(ip) = candidate.socket_address().map(|address| address.ip().to_canonical())
-            && !self.remote.addresses.contains(&ip)
-        {
+        if !self.remote.addresses.contains(&ip) {
             self.remote.addresses.push(ip);
             self.permit(now, ip);
         }
         if let Some(of) = self.components.iter_mut().find(|of| of.id == candidate.component) {
             of.session.add_remote(now, &candidate);
         }
+        true
     }
 
     /// Tells the sessions whether candidates may still come from either end.

@@ -6,6 +6,7 @@
 //!   Ta ──────────▶ check.rs     requests of ours, and what their responses mean
 //!   requests ────▶ answer.rs    responses of ours, role conflicts, triggered checks; lite agents do this alone
 //!                  nominate.rs  which pair carries data, and when that is settled
+//!                  unseen.rs    the same where neither end checks
 //!                  consent.rs   whether it still may
 //! ```
 
@@ -14,6 +15,7 @@ mod check;
 mod consent;
 mod nominate;
 mod pair;
+mod unseen;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use farspeak_sansio::{Instant, Rng};
 use farspeak_stun::{Class, Key, Message};
 
-use super::{IceSession, LocalCandidate, Path, SessionEvent};
+use super::{Agreed, IceSession, LocalCandidate, Path, SessionEvent};
 use crate::derived::Derived;
 use crate::{AgentConfig, Candidate, Credentials, Mode, Nomination, Timing};
 use answer::Early;
@@ -36,6 +38,8 @@ pub struct CheckList {
     own_key: Key,
     remote: Option<Peer>,
     lite: bool,
+    /// The peer is lite as well: nobody checks.
+    both_lite: bool,
     controlling: bool,
     tie_breaker: u64,
     timing: Timing,
@@ -103,6 +107,7 @@ impl CheckList {
             own_key: Key::from_bytes(own.password().as_bytes()),
             remote: None,
             lite: config.mode == Mode::Lite,
+            both_lite: false,
             controlling,
             tie_breaker,
             timing: config.timing,
@@ -188,12 +193,13 @@ impl IceSession for CheckList {
         }
     }
 
-    fn set_remote(&mut self, now: Instant, remote: &Credentials, renomination: bool) {
+    fn set_remote(&mut self, now: Instant, remote: &Credentials, agreed: Agreed) {
+        (self.both_lite, self.timing.ta) = (agreed.both_lite, agreed.ta);
         self.remote = Some(Peer {
             ufrag: remote.ufrag().to_owned(),
             username: format!("{}:{}", remote.ufrag(), self.own_ufrag),
             key: Key::from_bytes(remote.password().as_bytes()),
-            renomination,
+            renomination: agreed.renomination,
         });
         self.patience_ends = (!self.lite).then(|| now + self.timing.patience);
         for early in std::mem::take(&mut self.early) {
@@ -303,6 +309,7 @@ impl IceSession for CheckList {
 
     fn accepts(&self, path: Path) -> bool {
         // The peer may send as soon as we have answered its check, which is before our own is answered.
-        self.pairs.iter().any(|pair| pair.path == path && (pair.valid.is_some() || pair.heard))
+        // Of two lite agents each selects for itself.
+        self.pairs.iter().any(|pair| pair.path == path && (pair.valid.is_some() || pair.heard || self.both_lite))
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Where it differs from [`CheckList`](crate::Engine::CheckList): it paces its own checks; it nominates as soon as a pair
 //! is valid and again when a better one is; nothing is frozen; there is no PAC timer; consent is its own idea of missing
-//! answers. A lite agent's nomination is what the peer nominated last.
+//! answers; two lite agents do not connect. A lite agent's nomination is what the peer nominated last.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +18,7 @@ use farspeak_stun::{Class, Message, hmac_sha1};
 use is::stun::{StunMessage, StunPacket};
 use is::{CandidateKind, IceAgent, IceAgentEvent, IceConnectionState, IceCreds, Protocol, Sha1HmacProvider};
 
-use super::{IceSession, LocalCandidate, Path, SessionEvent};
+use super::{Agreed, IceSession, LocalCandidate, Path, SessionEvent};
 use crate::candidate::{CandidateType, unscoped};
 use crate::{AgentConfig, Candidate, Credentials, Mode};
 
@@ -136,7 +136,8 @@ impl IceSession for IsSession {
         self.agent.recreate_candidate_pairs();
     }
 
-    fn set_remote(&mut self, now: Instant, remote: &Credentials, _renomination: bool) {
+    fn set_remote(&mut self, now: Instant, remote: &Credentials, agreed: Agreed) {
+        self.agent.set_timing_advance(agreed.ta);
         let remote = IceCreds { ufrag: remote.ufrag().into(), pass: remote.password().into() };
         self.agent.set_remote_credentials(remote);
         self.agent.handle_timeout(self.theirs(now));

@@ -1,6 +1,7 @@
 //! Two agents in a simulated network, with signalling between them, a STUN server, and translators before them.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod alone;
 #[path = "../../../turn/tests/support/relay.rs"]
 pub mod relay;
 

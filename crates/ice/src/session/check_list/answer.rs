@@ -41,6 +41,11 @@ impl CheckList {
         let Ok(Some(priority)) = message.priority() else {
             return self.refuse(path, message, ErrorCode::BAD_REQUEST, true);
         };
+        // Of another branch of a forked call: answered, and no more.
+        let second = message.username().ok().flatten().and_then(|name| name.split_once(':')).map(|(_, second)| second);
+        if self.remote.as_ref().is_some_and(|peer| second != Some(&peer.ufrag)) {
+            return self.grant(path, message);
+        }
         if self.is_conflict(message) {
             return self.refuse(path, message, ErrorCode::ROLE_CONFLICT, true);
         }
@@ -50,12 +55,7 @@ impl CheckList {
             message.find(NOMINATION).and_then(|value| value.first_chunk()).map(|value| u32::from_be_bytes(*value));
         let early = Early { path, priority, nomination: asks.then(|| weight.unwrap_or(0)) };
         if self.remote.is_some() {
-            let second =
-                message.username().ok().flatten().and_then(|name| name.split_once(':')).map(|(_, second)| second);
-            // Of another branch of a forked call: answered, and no more.
-            if second == self.remote.as_ref().map(|peer| peer.ufrag.as_str()) {
-                self.learn(now, early);
-            }
+            self.learn(now, early);
         } else if let Some(known) = self.early.iter_mut().find(|known| known.path == path) {
             known.nomination = known.nomination.or(early.nomination);
         } else if self.early.len() < MOST_EARLY {
@@ -65,13 +65,13 @@ impl CheckList {
 
     /// RFC 8445 §7.3.1.1. Changes the role if the peer's tie-breaker says so; `true` if the peer has to.
     fn is_conflict(&mut self, message: &Message<'_>) -> bool {
-        let theirs = match self.controlling {
+        // Who checks a lite agent has to control it.
+        let theirs = match self.controlling && !self.lite {
             true => message.ice_controlling(),
             false => message.ice_controlled(),
         };
         let Ok(Some(theirs)) = theirs else { return false };
         if self.lite {
-            // Who checks has to control.
             return true;
         }
         if (self.tie_breaker >= theirs) == self.controlling {
@@ -91,11 +91,18 @@ impl CheckList {
         }
         let Some(id) = self.pair_of(check.path, check.priority, check.nomination.is_some()) else { return };
         let done = self.is_done();
+        let fresh = self.pair(id).and_then(|pair| pair.valid).is_some_and(|valid| self.is_fresh(&valid, now));
         let Some(pair) = self.pair_mut(id) else { return };
         pair.heard = true;
         if pair.state == PairState::Succeeded && pair.valid.is_some() {
-            if check.nomination.is_some() {
-                pair.nominated = check.nomination;
+            if fresh {
+                pair.nominated = check.nomination.or(pair.nominated);
+            } else if check.nomination.is_some() {
+                // It was valid long ago: whether the peer can still be sent to there is asked first.
+                pair.nominated_by_peer = check.nomination;
+                if pair.check.is_none() {
+                    self.trigger(id);
+                }
             }
             return self.settle(now);
         }

@@ -140,8 +140,8 @@ impl CheckList {
         let check = if current { pair.check.as_ref() } else { pair.overtaken.iter().find(|check| answered(check)) };
         let Some(check) = check else { return false };
         let (controlling, nominating) = (check.controlling, check.nominating);
-        if message.class() == Class::Success && !sealed {
-            // Somebody else's: the right one may still come.
+        if !sealed {
+            // Somebody else's: the right one may still come (RFC 8489 §9.1.4).
             return true;
         }
         pair.overtaken.retain(|check| !answered(check));

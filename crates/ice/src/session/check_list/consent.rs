@@ -42,7 +42,11 @@ impl CheckList {
         if self.consent.as_ref().is_some_and(|consent| consent.pair == pair) {
             return;
         }
-        let expires = valid.confirmed + self.timing.consent;
+        let mut expires = valid.confirmed + self.timing.consent;
+        if self.both_lite {
+            // Nobody asks and nobody answers: signalling says when it ends.
+            expires = Instant::FAR_FUTURE;
+        }
         let next = now + self.pause();
         self.consent = Some(Consent { pair, path, expires, next, outstanding: VecDeque::new() });
     }
@@ -123,7 +127,7 @@ impl CheckList {
     /// A check of the peer's has come on a pair of a lite agent.
     pub(super) fn heard_lite(&mut self, now: Instant, pair: PairId) {
         self.settle(now);
-        if let Some(consent) = self.consent.as_mut().filter(|consent| consent.pair == pair) {
+        if let Some(consent) = self.consent.as_mut().filter(|consent| consent.pair == pair && !self.both_lite) {
             consent.expires = now + self.timing.consent;
         }
     }

@@ -3,7 +3,7 @@
 use farspeak_sansio::Instant;
 
 use super::CheckList;
-use super::pair::{Pair, PairId, PairState};
+use super::pair::{Pair, PairId, PairState, Valid};
 use crate::CandidateType;
 use crate::session::SessionEvent;
 
@@ -13,6 +13,7 @@ impl CheckList {
         if self.lost {
             return;
         }
+        self.select_unseen(now);
         self.select(now);
         if self.controlling && !self.lite {
             self.nominate(now);
@@ -30,15 +31,17 @@ impl CheckList {
     }
 
     /// Selects the nominated pair; of several, the best (RFC 8445 §8.1.1, for peers that nominate aggressively) or, where
-    /// both ends have agreed on renomination, the last.
+    /// both ends have agreed on renomination, the last. What has been silent for half the time that consent lasts gives
+    /// way to what has not: there are peers that nominate another pair without a restart when theirs has died.
     fn select(&mut self, now: Instant) {
         let renomination = self.renomination();
-        let nominated = self.pairs.iter().filter(|pair| pair.nominated.is_some() && pair.valid.is_some());
-        let rank = |pair: &&Pair| {
+        let nominated = self.pairs.iter().filter(|pair| pair.nominated.is_some());
+        let rank = |(pair, valid): &(&Pair, Valid)| {
             let weight = if renomination { pair.nominated } else { None };
-            (weight, pair.valid.map(|valid| valid.priority))
+            (weight, self.is_fresh(valid, now), valid.priority)
         };
-        let Some(best) = nominated.max_by_key(rank) else { return };
+        let nominated = nominated.filter_map(|pair| Some((pair, pair.valid?)));
+        let Some((best, _)) = nominated.max_by_key(rank) else { return };
         let (id, path) = (best.id, best.path);
         if self.selected == Some(id) {
             return;
@@ -50,9 +53,14 @@ impl CheckList {
         self.follow_consent(now);
     }
 
+    /// Whether the peer has been heard on it lately.
+    pub(super) fn is_fresh(&self, valid: &Valid, now: Instant) -> bool {
+        now < valid.confirmed + self.timing.consent / 2
+    }
+
     /// RFC 8445 §8.1.2: the other pairs are not checked any more; those that are valid still may bring data.
     fn conclude(&mut self, selected: PairId) {
-        if self.renomination() {
+        if self.renomination() || self.both_lite {
             return;
         }
         let keep =

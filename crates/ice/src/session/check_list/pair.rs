@@ -210,7 +210,7 @@ impl CheckList {
         if let Some(known) = self.pair_at(path) {
             return Some(known);
         }
-        if !fits || self.lite || self.is_done() {
+        if !fits || self.lite && !self.both_lite || self.is_done() {
             return None;
         }
         let foundation = (base.foundation.clone(), remote.foundation.clone());
@@ -234,7 +234,7 @@ impl CheckList {
             self.pairs.retain(|pair| pair.id != gone);
             self.triggered.retain(|id| *id != gone);
         }
-        self.next_pair += 1;
+        self.next_pair = self.next_pair.wrapping_add(1);
         let id = PairId(self.next_pair);
         self.pairs.push(Pair {
             id,

@@ -1,0 +1,121 @@
+//! Pairs that are nominated late, again or one after another, by peers of every habit (RFC 8445 §8.1, RFC 7675).
+
+mod support;
+
+use std::time::Duration;
+
+use farspeak_ice::{AgentConfig, Event, Mode, RemoteOptions, State};
+use farspeak_sansio::Machine;
+use support::alone::{Alone, PEER};
+
+const OTHER: &str = "192.0.2.3:6001";
+
+fn events(alone: &mut Alone) -> Vec<Event> {
+    std::iter::from_fn(|| alone.agent.poll_event()).collect()
+}
+
+fn selected(alone: &Alone) -> Option<String> {
+    alone.agent.path(1).map(|(path, _)| path.remote.to_string())
+}
+
+/// Both of the peer's addresses are valid, and it has nominated the better one, a minute ago.
+fn a_minute_old(config: AgentConfig, options: RemoteOptions) -> Alone {
+    let number = options.renomination.then_some(1);
+    let mut alone = Alone::told(config, options);
+    alone.host(PEER);
+    let worse = "candidate:2 1 UDP 2130706000 192.0.2.3 6001 typ host";
+    alone.agent.add_remote_candidate(alone.now, worse.parse().unwrap());
+    for address in [OTHER, PEER] {
+        let check = alone.good_check();
+        alone.receive(address, &check);
+    }
+    alone.serve(Duration::from_secs(1), &[PEER, OTHER]);
+    let nomination = alone.nomination(number);
+    alone.receive(PEER, &nomination);
+    alone.serve(Duration::from_secs(1), &[PEER, OTHER]);
+    assert_eq!((selected(&alone).as_deref(), alone.agent.state()), (Some(PEER), State::Completed));
+    for _ in 0..12 {
+        alone.serve(Duration::from_secs(5), &[PEER, OTHER]);
+        let check = alone.good_check();
+        alone.receive(PEER, &check);
+    }
+    assert_eq!(alone.agent.state(), State::Completed);
+    events(&mut alone);
+    alone
+}
+
+#[test]
+fn what_was_valid_long_ago_is_checked_before_it_is_selected() {
+    let mut config = AgentConfig { tie_breaker: Some(5), ..AgentConfig::default() };
+    config.nomination.renomination = true;
+    let options = RemoteOptions { renomination: true, trickle: true, ..RemoteOptions::default() };
+    let mut alone = a_minute_old(config, options);
+    let nomination = alone.nomination(Some(2));
+    alone.receive(OTHER, &nomination);
+    assert_eq!(selected(&alone).as_deref(), Some(PEER), "the peer may not be there any more");
+    alone.serve(Duration::from_secs(100), &[PEER, OTHER]);
+    assert_eq!(selected(&alone).as_deref(), Some(OTHER));
+    assert_eq!(alone.agent.state(), State::Completed, "consent is there");
+}
+
+/// The peer nominates its other address every two seconds without a restart: whether and when it is followed.
+fn moves(alone: &mut Alone) -> Option<Duration> {
+    let since = alone.now;
+    while alone.now < since + Duration::from_secs(29) {
+        let nomination = alone.nomination(None);
+        alone.receive(OTHER, &nomination);
+        alone.serve(Duration::from_secs(2), &[OTHER]);
+        if selected(alone).as_deref() == Some(OTHER) {
+            return Some(alone.now - since);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_peer_that_moves_without_a_restart_is_followed_when_its_first_address_is_silent() {
+    for mode in [Mode::Full, Mode::Lite] {
+        let config = AgentConfig { mode, tie_breaker: Some(5), ..AgentConfig::default() };
+        let mut alone = a_minute_old(config, RemoteOptions { trickle: true, ..RemoteOptions::default() });
+        let after = moves(&mut alone).expect("it is followed");
+        assert!(after > Duration::from_secs(8) && after < Duration::from_secs(20), "{mode:?} {after:?}");
+        for _ in 0..20 {
+            let nomination = alone.nomination(None);
+            alone.receive(OTHER, &nomination);
+            alone.serve(Duration::from_secs(2), &[OTHER]);
+        }
+        assert_eq!(alone.agent.state(), State::Completed, "{mode:?}");
+        assert!(!events(&mut alone).iter().any(|event| matches!(event, Event::ConsentLost { .. })), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_worse_pair_that_is_nominated_too_changes_nothing_while_the_better_one_lives() {
+    let config = AgentConfig { tie_breaker: Some(5), ..AgentConfig::default() };
+    let mut alone = a_minute_old(config, RemoteOptions { trickle: true, ..RemoteOptions::default() });
+    for _ in 0..30 {
+        for address in [OTHER, PEER] {
+            let nomination = alone.nomination(None);
+            alone.receive(address, &nomination);
+        }
+        alone.serve(Duration::from_secs(2), &[PEER, OTHER]);
+        assert_eq!(selected(&alone).as_deref(), Some(PEER));
+    }
+}
+
+#[test]
+fn a_component_that_fails_fails_the_session_and_says_so() {
+    let config = AgentConfig { components: 2, controlling: true, ..AgentConfig::default() };
+    let mut alone = Alone::with(config);
+    alone.host_of(1, PEER);
+    alone.host_of(2, OTHER);
+    alone.serve(Duration::from_secs(2), &[PEER]);
+    assert_eq!((alone.agent.state(), alone.agent.path(1).is_some()), (State::Checking, true));
+    alone.serve(Duration::from_secs(60), &[PEER]);
+    assert_eq!((alone.agent.state(), alone.agent.path(2)), (State::Failed, None));
+    let states: Vec<State> = events(&mut alone)
+        .into_iter()
+        .filter_map(|event| if let Event::StateChanged(state) = event { Some(state) } else { None })
+        .collect();
+    assert_eq!(states, [State::Checking, State::Failed]);
+}
