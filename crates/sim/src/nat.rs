@@ -233,14 +233,20 @@ impl NatTable {
             return None;
         }
         let scope = Scope::of(self.mapping_of(protocol), remote);
-        self.sent_to.entry((protocol, inside)).or_default().insert(remote, now);
         let known = self.mappings.iter_mut().find(|m| m.protocol == protocol && m.inside == inside && m.scope == scope);
-        if let Some(mapping) = known {
-            mapping.refreshed = now;
-            return Some(mapping.outside);
-        }
-        let outside = self.assign(protocol, inside, remote)?;
-        self.mappings.push(Mapping { protocol, inside, scope, outside, refreshed: now });
+        let outside = match known {
+            Some(mapping) => {
+                mapping.refreshed = now;
+                mapping.outside
+            }
+            None => {
+                let outside = self.assign(protocol, inside, remote)?;
+                self.mappings.push(Mapping { protocol, inside, scope, outside, refreshed: now });
+                outside
+            }
+        };
+        // What has not passed opens no filter.
+        self.sent_to.entry((protocol, inside)).or_default().insert(remote, now);
         Some(outside)
     }
 
@@ -268,15 +274,16 @@ impl NatTable {
         let mapping = self.mappings.iter_mut().rev().filter(here).find(admitted)?;
         if self.behaviour.inbound_refresh || protocol == Protocol::Tcp {
             mapping.refreshed = now;
-        }
-        let inside = mapping.inside;
-        if self.behaviour.inbound_refresh || protocol == Protocol::Tcp {
-            let peers = self.sent_to.get_mut(&(protocol, inside));
-            if let Some(last) = peers.and_then(|peers| peers.get_mut(&remote)) {
-                *last = now;
+            let peers = self.sent_to.get_mut(&(protocol, mapping.inside)).into_iter().flatten();
+            for (peer, last) in peers {
+                // What admitted it is what it keeps open.
+                let by_address = filtering == Dependence::AddressDependent && peer.ip() == remote.ip();
+                if by_address || *peer == remote {
+                    *last = now;
+                }
             }
         }
-        Some(inside)
+        Some(mapping.inside)
     }
 
     /// Whether the connection between the inside endpoint and the remote one is still known; refreshes it if so.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use farspeak_sansio::{Flow, FlowId, Transport};
-use farspeak_sim::{Dependence, Host, Nat, NatId, Network, Pooling, PortAssignment, Probe};
+use farspeak_sim::{Dependence, Host, Nat, NatId, NatTable, Network, Pooling, PortAssignment, Probe, Protocol};
 
 const KINDS: [Dependence; 3] =
     [Dependence::EndpointIndependent, Dependence::AddressDependent, Dependence::AddressAndPortDependent];
@@ -120,6 +120,74 @@ fn inbound_refresh_keeps_a_mapping_alive() {
     }
     let now = world.net.now();
     assert_eq!(world.net.nat_table(world.nat).mappings(now), 1);
+}
+
+#[test]
+fn inbound_refresh_keeps_open_what_let_the_datagram_in() {
+    let timeout = Duration::from_secs(30);
+    for filtering in KINDS {
+        let nat = Nat::new(Dependence::EndpointIndependent, filtering).udp_timeout(timeout).inbound_refresh(true);
+        let mut world = world(nat);
+        let outside = world.punch("192.0.2.1:3478");
+        world.punch("192.0.2.2:3478");
+        // From another port of an address that was sent to, again and again.
+        for _ in 0..3 {
+            world.net.run_for(Duration::from_secs(25));
+            let admitted = filtering != Dependence::AddressAndPortDependent;
+            assert_eq!(world.reaches("192.0.2.1:3479", outside), admitted, "{filtering:?}");
+        }
+        // The address that was silent has lost its way in, where the filter looks at addresses.
+        assert_eq!(world.reaches("192.0.2.2:3478", outside), filtering == Dependence::EndpointIndependent);
+    }
+}
+
+#[test]
+fn outbound_traffic_keeps_a_mapping_alive_whoever_it_is_for() {
+    let mut world = world(Nat::home_router().udp_timeout(Duration::from_secs(30)));
+    let outside = world.punch("192.0.2.1:3478");
+    for _ in 0..3 {
+        world.net.run_for(Duration::from_secs(25));
+        assert_eq!(world.punch("192.0.2.2:3478"), outside);
+    }
+    // The mapping lives; who has not been sent to for so long is filtered all the same.
+    assert!(world.reaches("192.0.2.2:3478", outside));
+    assert!(!world.reaches("192.0.2.1:3478", outside));
+}
+
+#[test]
+fn what_does_not_pass_leaves_nothing_behind() {
+    // IPv4 only outside: a datagram to an IPv6 host finds no address there.
+    let mut table = NatTable::new(Nat::new(KINDS[0], KINDS[1]), ["198.51.100.7".parse().unwrap()], 1);
+    let now = farspeak_sansio::Instant::ZERO;
+    let (inside, v6) = (addr(INSIDE), addr("[2001:db8::1]:3478"));
+    assert_eq!(table.outbound(now, Protocol::Udp, inside, v6), None);
+    assert_eq!((table.mappings(now), table.inbound(now, Protocol::Udp, addr("198.51.100.7:5060"), v6)), (0, None));
+}
+
+#[test]
+fn two_homes_behind_one_carrier_meet_only_where_it_hairpins() {
+    for hairpin in [true, false] {
+        let mut net = Network::new(14);
+        let carrier = net.nat("carrier", Nat::transparent().hairpin(hairpin), ["198.51.100.7"]);
+        let server = net.host("server", ["192.0.2.1"], Probe::new());
+        let stun = net.bind(server, Transport::Udp, 3478);
+        let homes = [("one", "100.64.0.1"), ("two", "100.64.0.2")].map(|(name, outside)| {
+            let host = net.host(name, ["10.0.0.2"], Probe::new());
+            let home = net.nat(&format!("home-{name}"), Nat::transparent(), [outside]);
+            net.put_nat_behind(home, carrier);
+            net.put_behind(host, home);
+            net.bind(host, Transport::Udp, 5060);
+            say(&mut net, host, INSIDE, stun, name);
+            (host, net.machine(server).inbox.last().unwrap().flow.remote)
+        });
+        let [(one, of_one), (two, of_two)] = homes;
+        assert_eq!((of_one.ip(), of_two.ip()), (addr("198.51.100.7:0").ip(), addr("198.51.100.7:0").ip()));
+        say(&mut net, one, INSIDE, of_two, "hello");
+        assert_eq!(net.machine(two).last_text() == "hello", hairpin, "{net}");
+        // Between the homes, by what the carrier's side sees of them, nobody turns anything round.
+        say(&mut net, one, INSIDE, addr("100.64.0.2:5060"), "across");
+        assert_eq!(net.machine(two).last_text(), "across");
+    }
 }
 
 #[test]
