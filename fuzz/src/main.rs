@@ -18,6 +18,7 @@ mod node;
 mod offer_answer;
 mod packages;
 mod port_mapping;
+mod relay_stream;
 mod sdp;
 mod session;
 mod stun_message;
@@ -56,6 +57,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("port_mapping", port_mapping::fuzz),
     ("ice_candidate", ice_candidate::fuzz),
     ("ice_agent", ice_agent::fuzz),
+    ("proxy_header", relay_stream::proxy_header),
+    ("relay_stream", relay_stream::fuzz),
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -23,6 +23,9 @@ mod machine;
 mod os;
 mod peers;
 mod proxy_protocol;
+// Not for use: what fuzz targets and tests try without sockets.
+#[doc(hidden)]
+pub mod rehearsal;
 mod sockets;
 mod splice;
 mod stream;

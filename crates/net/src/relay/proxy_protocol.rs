@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What stands at the beginning of a connection from a load balancer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum ProxyHeader {
+pub enum ProxyHeader {
     /// A header of `length` bytes.
     Whole {
+        /// Bytes of the header; the client's own follow.
         length: usize,
         /// Source and destination of the connection; `None` if the balancer speaks for itself, or of no IP address.
         ends: Option<(SocketAddr, SocketAddr)>,
@@ -19,7 +20,7 @@ pub(super) enum ProxyHeader {
 }
 
 /// Reads a header. Its length is bounded by [`LONGEST`].
-pub(super) fn read(bytes: &[u8]) -> ProxyHeader {
+pub fn read(bytes: &[u8]) -> ProxyHeader {
     let seen = bytes.len().min(SIGNATURE.len());
     if bytes[..seen] != SIGNATURE[..seen] {
         return ProxyHeader::Wrong;
@@ -69,7 +70,7 @@ fn v6(body: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 const HEAD: usize = 16;
 /// The longest header taken; balancers send 28 to some hundred bytes.
-pub(super) const LONGEST: usize = 1024;
+pub const LONGEST: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -162,11 +162,14 @@ impl<S: Read + Write> Stream<S> {
         let Some(tls) = &mut self.tls else { return Taken::Gone };
         let mut filled = 0;
         for _ in 0..MOST_READS {
-            match tls.reader().read(&mut space[filled..]) {
-                Ok(0) if filled == 0 => return Taken::Ended,
-                Ok(length) => filled += length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Taken::Gone, // the stream ended without a goodbye
+            while filled < space.len() {
+                match tls.reader().read(&mut space[filled..]) {
+                    Ok(0) if filled == 0 => return Taken::Ended,
+                    Ok(0) => return Taken::Bytes(filled), // a goodbye right behind, which no event will tell of
+                    Ok(length) => filled += length,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(_) => return Taken::Gone, // the stream ended without a goodbye
+                }
             }
             if space.len() - filled < LONGEST_RECORD {
                 return Taken::Bytes(filled);
