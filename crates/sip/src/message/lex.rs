@@ -1,4 +1,4 @@
-//! The small grammar that all header fields share: tokens, quoted strings, comma lists, parameters (RFC 3261 §25.1).
+//! The small grammar that all header fields share: tokens, quoted strings, comma lists (RFC 3261 §25.1).
 //!
 //! In a header field that was parsed, CR and LF occur only as folding, so they count as white space here.
 
@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use super::scan;
 
 /// `token` of RFC 3261 §25.1.
-const TOKEN: u16 = 1;
+pub(super) const TOKEN: u16 = 1;
 /// `user` without escapes: unreserved and user-unreserved.
 const USER: u16 = 2;
 /// `paramchar` of a URI without escapes.
 const PARAM: u16 = 4;
 /// What a parameter's value may hold without quotes: a token or a host, IPv6 with or without brackets (RFC 5118 §4.5).
-const VALUE: u16 = 8;
+pub(super) const VALUE: u16 = 8;
 /// `hnv-unreserved`, unreserved, and the `&` and `=` between URI headers.
 const HEADER: u16 = 16;
 /// `word` of RFC 3261 §25.1: a Call-ID without its `@`.
@@ -26,7 +26,7 @@ const ELEMENT: u16 = 256;
 /// The same for the display name before a URI.
 const DISPLAY: u16 = 512;
 /// The same for a parameter.
-const UNTIL_PARAM: u16 = 1024;
+pub(super) const UNTIL_PARAM: u16 = 1024;
 
 static CLASS: [u16; 256] = {
     let mut class = [ELEMENT | DISPLAY | UNTIL_PARAM; 256];
@@ -84,7 +84,7 @@ const fn contains(set: &[u8], byte: u8) -> bool {
 }
 
 #[inline]
-fn is(class: u16, byte: u8) -> bool {
+pub(super) fn is(class: u16, byte: u8) -> bool {
     CLASS[usize::from(byte)] & class != 0
 }
 
@@ -313,186 +313,6 @@ pub(crate) fn first_element(text: &str) -> (&str, usize) {
     (trim_before(text, end), end)
 }
 
-/// `;name=value;name` after the main part of a header field value. Checked once, then read without errors.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Params<'a> {
-    text: &'a str,
-}
-
-impl<'a> Params<'a> {
-    /// Checks `text`: empty, or `;` and a token, with or without `=` and a token, host or quoted string, and so on.
-    /// White space around `;` and `=` is allowed. A lone `;` at the end, which some phones write, passes too.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        Self::read(text, 0).filter(|(_, end)| *end == text.len()).map(|(params, _)| params)
-    }
-
-    /// The parameters that begin at `start` and where they end: at the comma before the next value, or with `text`.
-    #[inline(always)]
-    pub(crate) fn read(text: &'a str, start: usize) -> Option<(Self, usize)> {
-        let bytes = text.as_bytes();
-        let start = skip_space(bytes, start);
-        let (mut at, mut end) = (start, start);
-        loop {
-            match bytes.get(at) {
-                None | Some(b',') => return Some((Self { text: &text[start..end] }, at)),
-                Some(b';') => end = at + 1,
-                Some(_) => return None,
-            }
-            let name = skip_space(bytes, at + 1);
-            at = skip(TOKEN, bytes, name);
-            if at == name {
-                if matches!(bytes.get(at), None | Some(b',')) {
-                    continue;
-                }
-                return None;
-            }
-            end = at;
-            at = skip_space(bytes, at);
-            if bytes.get(at) != Some(&b'=') {
-                continue;
-            }
-            let value = skip_space(bytes, at + 1);
-            end = match bytes.get(value) {
-                Some(b'"') => quoted_end(text, value)?,
-                _ => skip(VALUE, bytes, value),
-            };
-            if end == value {
-                return None;
-            }
-            at = skip_space(bytes, end);
-        }
-    }
-
-    /// As written, beginning with `;`, or empty.
-    pub fn as_str(self) -> &'a str {
-        self.text
-    }
-
-    /// Each parameter with its value as written (quotes included).
-    pub fn iter(self) -> ParamIter<'a> {
-        ParamIter { walk: Walk { text: self.text } }
-    }
-
-    /// The first parameter of that name, in any case: `Some(None)` if it has no value. Quotes are part of the value.
-    #[inline]
-    pub fn get(self, name: &str) -> Option<Option<&'a str>> {
-        let bytes = self.text.as_bytes();
-        // Nearly always the first one is asked for.
-        let first = bytes.get(1..)?;
-        let end = 1 + name.len();
-        if first.starts_with(name.as_bytes()) && matches!(bytes.get(end), None | Some(b'=' | b';')) {
-            return Some(self.value_at(end));
-        }
-        self.search(name)
-    }
-
-    fn search(self, name: &str) -> Option<Option<&'a str>> {
-        // The text was checked, so a parameter begins after each semicolon outside quotes, and only there.
-        let bytes = self.text.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            let start = skip_space(bytes, at + 1);
-            let end = start + name.len();
-            if bytes.get(end).is_none_or(|byte| !is(TOKEN, *byte))
-                && bytes.get(start..end).is_some_and(|candidate| same_name(candidate, name.as_bytes()))
-            {
-                return Some(self.value_at(end));
-            }
-            at = skip(UNTIL_PARAM, bytes, start);
-            while bytes.get(at) == Some(&b'"') {
-                let end = quoted_end(self.text, at).unwrap_or(bytes.len());
-                at = skip(UNTIL_PARAM, bytes, end);
-            }
-        }
-        None
-    }
-
-    /// The value of the parameter whose name ends at `name_end`.
-    fn value_at(self, name_end: usize) -> Option<&'a str> {
-        let bytes = self.text.as_bytes();
-        let equals = skip_space(bytes, name_end);
-        if bytes.get(equals) != Some(&b'=') {
-            return None;
-        }
-        let start = skip_space(bytes, equals + 1);
-        let end = match bytes.get(start) {
-            Some(b'"') => quoted_end(self.text, start)?,
-            _ => skip(VALUE, bytes, start),
-        };
-        self.text.get(start..end)
-    }
-
-    /// The value of the first parameter of that name; `None` also if it has no value.
-    pub fn value(self, name: &str) -> Option<&'a str> {
-        self.get(name).flatten()
-    }
-}
-
-/// Iterator over [`Params`].
-#[derive(Clone, Debug)]
-pub struct ParamIter<'a> {
-    walk: Walk<'a>,
-}
-
-impl<'a> Iterator for ParamIter<'a> {
-    type Item = (&'a str, Option<&'a str>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.walk.step() {
-            Step::Param(name, value) => Some((name, value)),
-            Step::End | Step::Broken => None,
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Walk<'a> {
-    text: &'a str,
-}
-
-enum Step<'a> {
-    Param(&'a str, Option<&'a str>),
-    End,
-    Broken,
-}
-
-impl<'a> Walk<'a> {
-    fn step(&mut self) -> Step<'a> {
-        let text = self.text;
-        let bytes = text.as_bytes();
-        let start = skip_space(bytes, 0);
-        if start == bytes.len() {
-            return Step::End;
-        }
-        if bytes[start] != b';' {
-            return Step::Broken;
-        }
-        let name_start = skip_space(bytes, start + 1);
-        if name_start == bytes.len() {
-            self.text = "";
-            return Step::End;
-        }
-        let name_end = skip(TOKEN, bytes, name_start);
-        let name = &text[name_start..name_end];
-        let equals = skip_space(bytes, name_end);
-        if bytes.get(equals) != Some(&b'=') {
-            self.text = &text[equals..];
-            return Step::Param(name, None);
-        }
-        let value_start = skip_space(bytes, equals + 1);
-        let value_end = if bytes.get(value_start) == Some(&b'"') {
-            match quoted_end(text, value_start) {
-                Some(end) => end,
-                None => return Step::Broken,
-            }
-        } else {
-            skip(VALUE, bytes, value_start)
-        };
-        self.text = &text[value_end..];
-        Step::Param(name, Some(&text[value_start..value_end]))
-    }
-}
-
 /// The first index from `at` on that belongs to no token.
 pub(crate) fn skip_token(bytes: &[u8], at: usize) -> usize {
     skip(TOKEN, bytes, at)
@@ -530,7 +350,7 @@ pub(crate) fn same_name(one: &[u8], two: &[u8]) -> bool {
 
 /// The first index from `at` on whose byte is not of `class`.
 #[inline(always)]
-fn skip(class: u16, bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn skip(class: u16, bytes: &[u8], mut at: usize) -> usize {
     let Some(mut rest) = bytes.get(at..) else { return at };
     // Eight at a time: nothing needs to be counted between them.
     while let Some((eight, after)) = rest.split_first_chunk::<8>() {
@@ -578,24 +398,6 @@ mod tests {
     fn commas_in_quotes_and_brackets_do_not_split() {
         let list: Vec<_> = List::new(r#" "A, \", B" <sip:a,b@c> ;x="1,2" ,<sip:d> , e"#).collect();
         assert_eq!(list, [r#""A, \", B" <sip:a,b@c> ;x="1,2""#, "<sip:d>", "e"]);
-    }
-
-    #[test]
-    fn parameters_read_with_white_space_quotes_and_brackets() {
-        let params = Params::parse("; a = 1\r\n ;b;C=\"x;\\\"y\";d=[2001:db8::1];e=2001:db8::2;").unwrap();
-        assert_eq!(params.get("A"), Some(Some("1")));
-        assert_eq!(params.get("b"), Some(None));
-        assert_eq!(params.value("c"), Some("\"x;\\\"y\""));
-        assert_eq!(params.value("d"), Some("[2001:db8::1]"));
-        assert_eq!(params.value("e"), Some("2001:db8::2"));
-        assert_eq!(params.get("f"), None);
-    }
-
-    #[test]
-    fn broken_parameters_are_refused() {
-        for text in ["a", ";;a", ";a=", ";a=\"x", ";=1", ";a b", ";a=1 2", ";a=<x>"] {
-            assert_eq!(Params::parse(text), None, "{text}");
-        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::lex::{self, Params};
+use super::lex;
+use super::params::Params;
 use super::{HeaderError, HeaderName, Uri, UriError, scan};
 
 /// `"Display" <uri>;param=value`, or the same without brackets; read in place.

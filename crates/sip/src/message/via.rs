@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::host::{host_end, is_name, read_port};
-use super::lex::{self, Params};
+use super::lex;
+use super::params::Params;
 use super::{HeaderError, HeaderName, Host};
 
 /// What every branch begins with that was made by the rules of RFC 3261 §8.1.1.7.
