@@ -53,8 +53,9 @@ pub enum Authentication {
         username: String,
         /// Made by [`Key::short_term`].
         key: Key,
-        /// Whether the peer knows MESSAGE-INTEGRITY-SHA256; ICE agents do not (RFC 8445 §7.2.2 asks for SHA-1).
-        sha256: bool,
+        /// What the peer is known to understand, from elsewhere; [`Integrity::Sha1`] for ICE (RFC 8445 §7.2.2). `None`:
+        /// the first request is sealed by both, and the next ones as the server answered (RFC 8489 §9.1.2, §9.1.5).
+        agreed: Option<Integrity>,
     },
     /// RFC 8489 §9.2: a name and a password, and a challenge.
     LongTerm(Credentials),
@@ -179,6 +180,8 @@ pub struct Client {
     proven: bool,
     /// How many challenges have been answered.
     answered: u64,
+    /// By what this server sealed its answer to a request that left it the choice.
+    answered_by: Option<(SocketAddr, Integrity)>,
 }
 
 struct Pending {
@@ -229,6 +232,7 @@ impl Client {
             next: 0,
             proven: false,
             answered: 0,
+            answered_by: None,
         }
     }
 
@@ -273,12 +277,13 @@ impl Client {
         (what.write)(&mut writer);
         match &self.authentication {
             Authentication::None => {}
-            Authentication::ShortTerm { username, key, sha256 } => {
+            Authentication::ShortTerm { username, key, agreed } => {
                 writer.push(crate::Attribute::Username(username));
-                if *sha256 {
-                    writer.integrity_sha256(key)
-                } else {
-                    writer.integrity(key)
+                let answered = self.answered_by.filter(|(server, _)| *server == flow.remote);
+                match agreed.or(answered.map(|(_, integrity)| integrity)) {
+                    Some(Integrity::Sha1) => writer.integrity(key),
+                    Some(Integrity::Sha256) => writer.integrity_sha256(key),
+                    None => writer.integrity(key).integrity_sha256(key),
                 };
             }
             Authentication::LongTerm(credentials) => credentials.seal(&mut writer),
@@ -333,11 +338,14 @@ impl Client {
         let request = Message::parse(self.pending[at].transaction.bytes()).expect("it was written here");
         match &mut self.authentication {
             Authentication::None => Verdict::Accept,
-            // RFC 8489 §9.1.4: sealed with the same key and the same algorithm, whatever it says.
-            Authentication::ShortTerm { key, sha256, .. } => {
-                let wanted = if *sha256 { Integrity::Sha256 } else { Integrity::Sha1 };
-                if message.check_integrity(key) == Ok(wanted) { Verdict::Accept } else { Verdict::Distrust }
-            }
+            // RFC 8489 §9.1.4: sealed with the same key and an algorithm of the request, whatever it says.
+            Authentication::ShortTerm { key, .. } => match message.check_integrity(key) {
+                Ok(integrity) if request.is_sealed_by(integrity) => {
+                    self.answered_by = Some((self.pending[at].transaction.flow().remote, integrity));
+                    Verdict::Accept
+                }
+                _ => Verdict::Distrust,
+            },
             Authentication::LongTerm(credentials) => credentials.judge(&request, message),
         }
     }

@@ -76,8 +76,8 @@ impl std::error::Error for NotOpaque {}
 /// Prepares a name, realm or password by the OpaqueString profile (RFC 8265 §4.2).
 ///
 /// Spaces of other scripts become U+0020; control characters and the empty string are refused. Deviation: the text is
-/// taken to be in Unicode normalisation form C already and unassigned code points pass, because the tables for it
-/// weigh more than the rest of this crate; what keyboards and generators of passwords make is in that form.
+/// taken to be in Unicode normalisation form C already, and unassigned and ignorable code points pass, because the
+/// tables for it weigh more than the rest of this crate; what keyboards and generators of passwords make is in that form.
 pub fn opaque_string(text: &str) -> Result<Cow<'_, str>, NotOpaque> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(NotOpaque);
@@ -131,6 +131,14 @@ impl Message<'_> {
             self.check_integrity_sha256(key, 32).map(|()| Integrity::Sha256)
         } else {
             self.check_integrity_sha1(key).map(|()| Integrity::Sha1)
+        }
+    }
+
+    /// Whether it carries this seal, right or wrong.
+    pub(crate) const fn is_sealed_by(&self, integrity: Integrity) -> bool {
+        match integrity {
+            Integrity::Sha1 => self.integrity != 0,
+            Integrity::Sha256 => self.integrity_sha256 != 0,
         }
     }
 

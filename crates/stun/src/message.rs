@@ -14,7 +14,7 @@ use crate::{AttributeType, Class, HEADER, MAGIC_COOKIE, Malformed, Method, Trans
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
     bytes: &'a [u8],
-    /// Where ordinary attributes end: at the first seal. What follows a seal is ignored (RFC 8489 §14.5).
+    /// Where ordinary attributes end: at the first seal. What follows a seal is ignored (RFC 8489 §9).
     ordinary: usize,
     /// Offsets of the seals; 0 is none.
     pub(crate) integrity: usize,
@@ -90,7 +90,7 @@ impl<'a> Message<'a> {
     fn note_seal(&mut self, kind: AttributeType, at: usize, size: usize) -> Result<(), ParseError> {
         let (place, fits) = match kind {
             AttributeType::FINGERPRINT => (&mut self.fingerprint, size == 4),
-            // Behind the SHA-256 seal, only FINGERPRINT counts (RFC 8489 §14.6).
+            // Behind the SHA-256 seal, only FINGERPRINT counts (RFC 8489 §9).
             AttributeType::MESSAGE_INTEGRITY if self.integrity_sha256 != 0 => return Ok(()),
             AttributeType::MESSAGE_INTEGRITY => (&mut self.integrity, size == 20),
             _ => (&mut self.integrity_sha256, (16..=32).contains(&size) && size.is_multiple_of(4)),
