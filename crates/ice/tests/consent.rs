@@ -38,6 +38,19 @@ fn is_asked_for_every_four_to_six_seconds_and_kept_for_hours() {
 }
 
 #[test]
+fn is_never_asked_for_more_often_however_it_is_configured() {
+    let hasty = |config: &mut farspeak_ice::AgentConfig| config.timing.consent_interval = Duration::from_millis(100);
+    let left = End::new(&["192.0.2.1"]).controlling().config(hasty);
+    let mut world = World::new(1, left, End::new(&["192.0.2.2"]));
+    world.start();
+    world.connect();
+    let since = world.net.now() + Duration::from_secs(6);
+    world.run(Duration::from_secs(100));
+    let times = asked(&world, 0, since);
+    assert!(times.windows(2).all(|two| two[1] - two[0] >= Duration::from_secs(4)), "RFC 7675 §5.1");
+}
+
+#[test]
 fn is_lost_after_thirty_seconds_and_nothing_is_sent_any_more() {
     let mut world = connected();
     world.run(Duration::from_secs(60));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use farspeak_ice::{AgentConfig, Event, Mode, RemoteOptions, State};
 use farspeak_sansio::Machine;
+use farspeak_stun::Attribute;
 use support::alone::{Alone, PEER};
 
 const OTHER: &str = "192.0.2.3:6001";
@@ -100,6 +101,35 @@ fn a_worse_pair_that_is_nominated_too_changes_nothing_while_the_better_one_lives
         }
         alone.serve(Duration::from_secs(2), &[PEER, OTHER]);
         assert_eq!(selected(&alone).as_deref(), Some(PEER));
+    }
+}
+
+#[test]
+fn refuses_to_be_moved_by_checks_that_somebody_has_recorded() {
+    for mode in [Mode::Full, Mode::Lite] {
+        let config = AgentConfig { mode, tie_breaker: Some(5), ..AgentConfig::default() };
+        let mut alone = Alone::with(config);
+        // As the peer's address comes from a server, a peer-reflexive one would be better.
+        let line = "candidate:2 1 UDP 1694498815 192.0.2.2 6001 typ srflx raddr 0.0.0.0 rport 9";
+        alone.agent.add_remote_candidate(alone.now, line.parse().unwrap());
+        let password = alone.agent.credentials().password().to_owned();
+        let recorded = alone.check(&password, |writer| {
+            let priority = Attribute::Priority(0x6eff_ffff);
+            writer.push(priority).push(Attribute::IceControlling(1)).push(Attribute::UseCandidate(()));
+        });
+        alone.receive(PEER, &recorded);
+        alone.serve(Duration::from_secs(1), &[PEER]);
+        assert_eq!(selected(&alone).as_deref(), Some(PEER));
+        for _ in 0..30 {
+            let check = alone.good_check();
+            alone.receive(PEER, &check);
+            alone.receive(OTHER, &recorded);
+            alone.receive(OTHER, b"\x80forged");
+            alone.serve(Duration::from_secs(2), &[PEER]);
+            assert_eq!(selected(&alone).as_deref(), Some(PEER), "{mode:?}");
+        }
+        let heard = events(&mut alone).into_iter().any(|event| matches!(event, Event::Data { .. }));
+        assert_eq!(heard, mode == Mode::Lite, "to a lite agent it is as nominated as the other");
     }
 }
 

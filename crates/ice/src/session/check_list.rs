@@ -308,8 +308,11 @@ impl IceSession for CheckList {
     }
 
     fn accepts(&self, path: Path) -> bool {
-        // The peer may send as soon as we have answered its check, which is before our own is answered.
+        let Some(pair) = self.pair_at(path).and_then(|id| self.pair(id)) else { return false };
+        // The peer may send as soon as we have answered its check, which is before our own is answered. But a check that
+        // somebody has recorded and sends again is as authentic: what is not valid does not last beyond selection.
+        let heard = pair.heard && pair.state != PairState::Failed && !self.is_done();
         // Of two lite agents each selects for itself.
-        self.pairs.iter().any(|pair| pair.path == path && (pair.valid.is_some() || pair.heard || self.both_lite))
+        pair.valid.is_some() || heard || self.both_lite
     }
 }

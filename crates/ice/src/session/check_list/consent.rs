@@ -25,6 +25,9 @@ pub(super) struct Consent {
 /// As many as are sent until consent expires.
 const MOST_OUTSTANDING: usize = 8;
 
+/// Times 0.8 it is the least that RFC 7675 §5.1 allows.
+const LEAST_INTERVAL: Duration = Duration::from_secs(5);
+
 impl Consent {
     pub(super) fn deadline(&self) -> Instant {
         self.expires.min(self.next)
@@ -56,7 +59,7 @@ impl CheckList {
         if self.lite {
             return self.timing.keepalive;
         }
-        let interval = self.timing.consent_interval;
+        let interval = self.timing.consent_interval.max(LEAST_INTERVAL);
         interval.mul_f64(0.8 + 0.4 * (self.rng.below(1 << 20) as f64 / f64::from(1 << 20)))
     }
 
