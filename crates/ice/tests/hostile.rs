@@ -33,6 +33,28 @@ fn answers_checks_as_their_faults_deserve() {
 }
 
 #[test]
+fn answers_are_sealed_as_checks_are() {
+    for strange in [false, true] {
+        let mut alone = Alone::new(false);
+        let username = format!("{}:peer", alone.agent.credentials().ufrag());
+        let key = farspeak_stun::Key::from_bytes(alone.agent.credentials().password().as_bytes());
+        let mut buffer = [0; 500];
+        let mut writer = Writer::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([8; 12]));
+        writer.push(Attribute::Username(&username)).push(Attribute::IceControlling(1));
+        if !strange {
+            writer.push(Attribute::Priority(1));
+        }
+        writer.integrity_sha256(&key).fingerprint();
+        let check = writer.finish().unwrap().to_vec();
+        alone.receive(PEER, &check);
+        let (_, bytes) = alone.sent().remove(0);
+        let answer = Message::parse(&bytes).unwrap();
+        assert_eq!(answer.class(), if strange { Class::Error } else { Class::Success });
+        assert_eq!(answer.check_integrity(&key), Ok(farspeak_stun::Integrity::Sha256), "RFC 8489 §9.1.3");
+    }
+}
+
+#[test]
 fn refuses_checks_of_other_sessions_in_silence() {
     let mut alone = Alone::new(false);
     let mut buffer = [0; 200];
@@ -149,6 +171,23 @@ fn refuses_to_check_this_host_itself() {
     }
     alone.pass(Duration::from_secs(10));
     assert!(alone.sent().is_empty());
+}
+
+#[test]
+fn refuses_to_check_candidates_for_tcp_and_to_let_them_take_room() {
+    let mut alone = Alone::new(true);
+    for n in 0..500 {
+        let kind = ["active", "passive", "so"][n % 3];
+        let port = if kind == "active" { 9 } else { 7000 + n };
+        let line = format!("candidate:1 1 TCP 2130706431 198.51.100.1 {port} typ host tcptype {kind}");
+        let candidate: Candidate = line.parse().unwrap();
+        assert_eq!(candidate.to_string(), line);
+        alone.agent.add_remote_candidate(alone.now, candidate);
+    }
+    alone.pass(Duration::from_secs(2));
+    assert!(alone.sent().is_empty());
+    alone.host(PEER);
+    assert_eq!(alone.sent().len(), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use farspeak_sansio::Instant;
+use farspeak_stun::long_term::Authenticated;
 use farspeak_stun::short_term::{self, Refused};
 use farspeak_stun::{Attribute, AttributeType, Class, ErrorCode, Message, Writer};
 
@@ -29,27 +30,27 @@ impl CheckList {
     pub(super) fn answer(&mut self, now: Instant, path: Path, message: &Message<'_>) {
         let first = |name: &str| name.split_once(':').is_some_and(|(first, _)| first == self.own_ufrag);
         let checked = short_term::check(message, |name| first(name).then(|| self.own_key.clone()));
-        match checked {
-            Ok(_) => {}
+        let seal = match checked {
+            Ok(seal) => seal,
             Err(refused @ (Refused::BadRequest | Refused::Unauthenticated)) => {
-                return self.refuse(path, message, refused.error_code(), false);
+                return self.refuse(path, message, refused.error_code(), None);
             }
-        }
+        };
         if message.not_understood(AttributeType::is_known).next().is_some() {
-            return self.refuse(path, message, ErrorCode::UNKNOWN_ATTRIBUTE, true);
+            return self.refuse(path, message, ErrorCode::UNKNOWN_ATTRIBUTE, Some(&seal));
         }
         let Ok(Some(priority)) = message.priority() else {
-            return self.refuse(path, message, ErrorCode::BAD_REQUEST, true);
+            return self.refuse(path, message, ErrorCode::BAD_REQUEST, Some(&seal));
         };
         // Of another branch of a forked call: answered, and no more.
         let second = message.username().ok().flatten().and_then(|name| name.split_once(':')).map(|(_, second)| second);
         if self.remote.as_ref().is_some_and(|peer| second != Some(&peer.ufrag)) {
-            return self.grant(path, message);
+            return self.grant(path, message, &seal);
         }
         if self.is_conflict(message) {
-            return self.refuse(path, message, ErrorCode::ROLE_CONFLICT, true);
+            return self.refuse(path, message, ErrorCode::ROLE_CONFLICT, Some(&seal));
         }
-        self.grant(path, message);
+        self.grant(path, message, &seal);
         let asks = message.has(AttributeType::USE_CANDIDATE) && !self.controlling;
         let weight =
             message.find(NOMINATION).and_then(|value| value.first_chunk()).map(|value| u32::from_be_bytes(*value));
@@ -152,17 +153,19 @@ impl CheckList {
         self.heard_lite(now, id);
     }
 
-    fn grant(&mut self, path: Path, message: &Message<'_>) {
+    fn grant(&mut self, path: Path, message: &Message<'_>, seal: &Authenticated) {
         let mut buffer = [0; LONGEST];
         let mut writer = Writer::respond(&mut buffer, Class::Success, message);
         let mapped: SocketAddr = path.remote;
-        writer.push(Attribute::XorMappedAddress(mapped)).integrity(&self.own_key).fingerprint();
+        writer.push(Attribute::XorMappedAddress(mapped));
+        seal.seal(&mut writer);
+        writer.fingerprint();
         if let Ok(bytes) = writer.finish() {
             self.packets.push_back((path, bytes.into()));
         }
     }
 
-    fn refuse(&mut self, path: Path, message: &Message<'_>, error: ErrorCode<'_>, sealed: bool) {
+    fn refuse(&mut self, path: Path, message: &Message<'_>, error: ErrorCode<'_>, seal: Option<&Authenticated>) {
         let mut buffer = [0; LONGEST];
         let mut writer = Writer::respond(&mut buffer, Class::Error, message);
         writer.push(Attribute::ErrorCode(error));
@@ -175,8 +178,8 @@ impl CheckList {
             }
             writer.push_raw(AttributeType::UNKNOWN_ATTRIBUTES, &types[..length]);
         }
-        if sealed {
-            writer.integrity(&self.own_key);
+        if let Some(seal) = seal {
+            seal.seal(&mut writer);
         }
         writer.fingerprint();
         if let Ok(bytes) = writer.finish() {
