@@ -20,6 +20,8 @@ const MOST: usize = 64;
 struct World {
     now: Instant,
     agents: [Agent; 2],
+    /// Both know that neither checks.
+    both_lite: bool,
     /// To whom, over which flow as it sees it, what.
     packets: Vec<(usize, Flow, Vec<u8>)>,
     limits: Limits,
@@ -101,14 +103,15 @@ pub fn fuzz(data: &[u8]) {
 impl World {
     fn new(settings: usize) -> Self {
         let limits = Limits { remote_candidates: 12, pairs: 20, queue: 64, names: 3, local_candidates: 8 };
+        let both_lite = settings & 12 == 12;
         let new = |one: usize| {
             let address = |text: &str| text.parse().expect("an address");
             let turn = IceServer::turn(Transport::Udp, address(TURN), "alice", "secret");
             let servers = vec![IceServer::stun(address(STUN)), turn];
             let config = AgentConfig {
                 controlling: (settings >> one) & 1 == 1,
-                mode: if one == 1 && settings & 4 != 0 { Mode::Lite } else { Mode::Full },
-                engine: if one == 1 && settings & 8 != 0 {
+                mode: if settings & 4 != 0 && (one == 1 || both_lite) { Mode::Lite } else { Mode::Full },
+                engine: if one == 1 && settings & 12 == 8 {
                     Engine::Is(std::time::Instant::now())
                 } else {
                     Engine::CheckList
@@ -124,7 +127,8 @@ impl World {
             agent.sockets_complete(Instant::ZERO);
             agent
         };
-        let mut world = Self { now: Instant::ZERO, agents: [new(0), new(1)], packets: Vec::new(), limits };
+        let agents = [new(0), new(1)];
+        let mut world = Self { now: Instant::ZERO, agents, both_lite, packets: Vec::new(), limits };
         if settings & 128 == 0 {
             (0..2).for_each(|one| world.introduce(one));
         }
@@ -135,7 +139,7 @@ impl World {
     /// Tells one agent who the other is, and where.
     fn introduce(&mut self, one: usize) {
         let credentials = self.agents[1 - one].credentials().clone();
-        let options = RemoteOptions { trickle: true, ..RemoteOptions::default() };
+        let options = RemoteOptions { lite: self.both_lite, trickle: true, ..RemoteOptions::default() };
         let told = self.agents[1 - one].local_candidates();
         self.agents[one].set_remote(self.now, &credentials, options);
         told.into_iter().for_each(|candidate| self.agents[one].add_remote_candidate(self.now, candidate));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use farspeak_ice::{Agent, Event, Interface, RemoteOptions, State};
 use farspeak_sansio::Transport;
-use support::{End, World};
+use farspeak_sim::Nat;
+use support::{End, World, put_behind};
 
 fn trickle() -> RemoteOptions {
     RemoteOptions { trickle: true, ..RemoteOptions::default() }
@@ -39,6 +40,33 @@ fn data_flows_all_the_time_and_a_new_pair_is_selected() {
     world.talk();
     let selected = world.events(0).iter().filter(|event| matches!(event, Event::Selected { .. })).count();
     assert_eq!(selected, 2);
+}
+
+#[test]
+fn in_the_midst_of_checks_begins_anew() {
+    // Whenever it happens: nothing asked yet, checks under way, valid, nominated.
+    for moment in (0..900).step_by(37) {
+        let slow = farspeak_sim::Link::default().delay(Duration::from_millis(100));
+        let mut world =
+            World::behind(2, End::new(&["10.0.0.2"]).controlling(), End::new(&["10.0.0.3"]), |net, [l, r]| {
+                net.set_links(slow);
+                put_behind(net, l, "nat1", Nat::home_router(), "203.0.113.1");
+                put_behind(net, r, "nat2", Nat::home_router(), "203.0.113.2");
+            });
+        world.signalling = Duration::ZERO;
+        world.start();
+        world.run(Duration::from_millis(moment));
+        world.drop_mail();
+        world.agent(0, Agent::restart);
+        let offer = world.net.machine(world.ends[0]).credentials().clone();
+        world.agent(1, |agent, now| agent.set_remote(now, &offer, trickle()));
+        let answer = world.net.machine(world.ends[1]).credentials().clone();
+        world.run(Duration::from_millis(60));
+        world.agent(0, |agent, now| agent.set_remote(now, &answer, trickle()));
+        world.connect();
+        world.talk();
+        assert_eq!(world.selected(0).unwrap().1.ip().to_string(), "203.0.113.2", "{moment} ms");
+    }
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl Agent {
         self.after(now);
     }
 
-    /// No more candidates of the peer's will come in this generation (RFC 8838 §14).
+    /// No more candidates of the peer's will come in this generation (RFC 8838 §14). Which generation it is about,
+    /// signalling says by the user fragment beside it (RFC 8840 §4.4): the end of an old one is not for here.
     pub fn end_of_remote_candidates(&mut self, now: Instant) {
         (self.remote.complete, self.remote.ended) = (true, true);
         self.update_completeness(now);

@@ -192,6 +192,12 @@ impl World {
         }
     }
 
+    /// What is on its way in signalling belongs to sessions that are over, by its user fragment (RFC 8840 §4.4).
+    pub fn drop_mail(&mut self) {
+        self.collect();
+        self.mail.clear();
+    }
+
     fn deliver(&mut self) {
         let now = self.net.now();
         let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.mail).into_iter().partition(|(at, ..)| *at <= now);
