@@ -57,7 +57,7 @@ pub use handover::Handover;
 pub use machine::{Action, Frame, PacketMachine};
 
 use acceptor::Acceptor;
-use inbox::{Inbox, Mail};
+use inbox::{Closing, Inbox, Mail};
 use peers::TcpPeers;
 use sockets::Sockets;
 use streams::Streams;
@@ -144,7 +144,8 @@ pub struct Relay<M> {
     inboxes: Arc<[Inbox<M>]>,
     connections: Arc<[Arc<Counters>]>,
     listening: Arc<[Listening]>,
-    threads: Vec<JoinHandle<()>>,
+    /// Each says whether its loop ended because it was told to.
+    threads: Vec<JoinHandle<bool>>,
 }
 
 impl<M> fmt::Debug for Relay<M> {
@@ -233,6 +234,7 @@ pub fn start<M: PacketMachine>(
         let train = Train::new().map_err(StartError::System)?;
         let (listeners, acceptors) = register(&poll, sockets, &config).map_err(StartError::System)?;
         let body = move || {
+            let _closing = Closing { inboxes: Arc::clone(&inboxes), shard };
             if config.pin_cores {
                 crate::shard::pin_to_core(index);
             }
@@ -258,7 +260,7 @@ pub fn start<M: PacketMachine>(
                 postponed: VecDeque::new(),
                 sweep: now + config.stream.sweep,
             };
-            worker.run();
+            worker.run()
         };
         let thread = std::thread::Builder::new().name(format!("relay-{shard}")).spawn(body);
         relay.threads.push(thread.map_err(StartError::System)?);
@@ -315,10 +317,10 @@ impl<M: PacketMachine> Relay<M> {
 impl<M> Relay<M> {
     fn end(&mut self) -> bool {
         for inbox in &*self.inboxes {
-            let _ = inbox.post(Mail::Stop); // never refused
+            let _ = inbox.post(Mail::Stop); // refused only if the loop has ended
         }
         let joined: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
-        joined.iter().all(Result::is_ok)
+        joined.iter().all(|ended| matches!(ended, Ok(true)))
     }
 }
 

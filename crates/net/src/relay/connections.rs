@@ -24,7 +24,10 @@ impl<M: PacketMachine> Worker<M> {
                 }
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return, // the next sweep tries again
+                Err(_) => {
+                    self.counters.accepts_failed += 1;
+                    return; // the next sweep tries again
+                }
             }
         }
         self.postpone(token::new(token::TCP_LISTENER, index));

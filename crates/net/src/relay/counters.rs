@@ -34,8 +34,6 @@ counters! {
     send_refused,
     /// Trains that had to be sent piece by piece because segmentation offload was refused.
     trains_refused,
-    /// Datagrams longer than the buffer, dropped.
-    truncated,
     /// Messages from clients over connections.
     stream_messages_received,
     /// Messages to clients over connections.
@@ -52,6 +50,8 @@ counters! {
     handshakes_failed,
     /// TLS handshakes, PROXY headers and first messages that took too long.
     handshakes_timed_out,
+    /// Times that the system could not accept a connection: too many open files, or no memory.
+    accepts_failed,
     /// Connections taken over from the HTTPS port.
     taken_over,
     /// Connections closed because they came without a valid PROXY header, or with one that nobody may send.

@@ -2,7 +2,7 @@
 //! loop, once for however much there is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,7 +16,8 @@ use super::{RelayCommand, RelayError};
 
 pub(super) struct Inbox<M> {
     packets: Mutex<Packets>,
-    mail: Mutex<VecDeque<Mail<M>>>,
+    /// `None` once the loop has ended.
+    mail: Mutex<Option<VecDeque<Mail<M>>>>,
     waker: Waker,
     /// Whether the loop has been woken and has not looked yet.
     woken: AtomicBool,
@@ -52,15 +53,37 @@ pub(super) enum Errand {
     Stream { client: Flow, relayed: bool },
 }
 
+impl Errand {
+    /// Whether it is data that a network may lose.
+    const fn is_media(&self) -> bool {
+        matches!(self, Self::Relayed { .. } | Self::Stream { relayed: true, .. })
+    }
+}
+
+/// Closes the inbox of a loop when that ends, in whatever way.
+pub(super) struct Closing<M> {
+    pub inboxes: Arc<[Inbox<M>]>,
+    pub shard: u8,
+}
+
+impl<M> Drop for Closing<M> {
+    fn drop(&mut self) {
+        self.inboxes[usize::from(self.shard)].close();
+    }
+}
+
 impl<M> Inbox<M> {
     pub(super) fn new(waker: Waker) -> Self {
-        Self { packets: Mutex::default(), mail: Mutex::default(), waker, woken: AtomicBool::new(false) }
+        let mail = Mutex::new(Some(VecDeque::new()));
+        Self { packets: Mutex::default(), mail, waker, woken: AtomicBool::new(false) }
     }
 
     /// Leaves a packet; false if too many wait.
     pub(super) fn leave(&self, errand: Errand, bytes: &[u8]) -> bool {
         let mut packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
-        if packets.bytes.len() + bytes.len() > MOST_BYTES || packets.list.len() >= MOST_PACKETS {
+        // Half is for requests and answers: a flood from one relayed address to another costs none of those.
+        let share = if errand.is_media() { 2 } else { 1 };
+        if packets.bytes.len() + bytes.len() > MOST_BYTES / share || packets.list.len() >= MOST_PACKETS / share {
             return false;
         }
         packets.bytes.extend_from_slice(bytes);
@@ -72,13 +95,13 @@ impl<M> Inbox<M> {
 
     pub(super) fn post(&self, mail: Mail<M>) -> Result<(), RelayError> {
         let mut queue = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.as_mut().ok_or(RelayError::Stopped)?;
         // Only what comes from outside is refused: of the rest there is no more than there are connections, and nobody would
         // ask again.
         if queue.len() >= MOST_MAIL && matches!(mail, Mail::Run(_) | Mail::TakeOver(_)) {
             return Err(RelayError::Busy);
         }
         queue.push_back(mail);
-        drop(queue);
         self.wake();
         Ok(())
     }
@@ -103,11 +126,17 @@ impl<M> Inbox<M> {
 
     /// How much mail waits.
     pub(super) fn mail_count(&self) -> usize {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, VecDeque::len)
     }
 
     pub(super) fn take_mail(&self) -> Option<Mail<M>> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.pop_front()
+    }
+
+    /// The loop has ended: whoever waits for it learns that, and nothing is left for it any more.
+    fn close(&self) {
+        let left = self.mail.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(left); // with the lock released: what is dropped may be anything
     }
 }
 

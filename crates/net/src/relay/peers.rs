@@ -125,6 +125,11 @@ impl TcpPeers {
         }
     }
 
+    /// Gives memory back that idle connections do not need.
+    pub(super) fn shrink(&mut self) {
+        self.slots.iter_mut().flatten().for_each(|peer| peer.splice.shrink());
+    }
+
     /// Half-closed for too long.
     pub(super) fn overdue(&self, now: Instant) -> Vec<u32> {
         let overdue = |peer: &Peer| peer.splice.is_half_closed() && now - peer.splice.moved >= HALF_CLOSED;

@@ -143,9 +143,11 @@ impl Streams {
         counters: &mut RelayCounters,
     ) -> bool {
         let Some(stream) = self.find(client.id).filter(|stream| stream.spliced.is_none()) else { return false };
+        let ending = stream.ending != Ending::No;
         match stream.queue(bytes, relayed, now) {
             true => counters.stream_messages_sent += 1,
             false if relayed => counters.stream_messages_dropped += 1,
+            false if ending => {} // counted when that began
             false => counters.stalled_cut += 1,
         }
         self.soil(client.id.slot());
@@ -223,7 +225,10 @@ impl Streams {
                 Stage::Open if !stream.pending.is_empty() && waited >= message => &mut counters.stalled_cut,
                 Stage::Open if now - stream.heard >= idle => &mut counters.idle_closed,
                 // A peer may be slower than its client, and the other way around.
-                _ if stream.spliced.is_some() => continue,
+                _ if stream.spliced.is_some() => {
+                    stream.shrink();
+                    continue;
+                }
                 _ if stream.stalled.is_some_and(|since| now - since >= write) => &mut counters.stalled_cut,
                 _ => {
                     stream.shrink();

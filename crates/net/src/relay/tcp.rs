@@ -52,6 +52,7 @@ impl<M: PacketMachine> Worker<M> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_passing(&error) => continue,
                 Err(error) => {
+                    self.counters.accepts_failed += 1;
                     if !std::mem::replace(&mut listener.failing, true) {
                         tracing::warn!(%error, "cannot accept a peer's connection; trying again");
                     }
@@ -278,6 +279,7 @@ impl<M: PacketMachine> Worker<M> {
 
     /// Ends what has been half-closed for too long, and looks for peers that could not be accepted.
     pub(super) fn sweep_peers(&mut self) {
+        self.tcp.shrink();
         self.tcp.overdue(self.now).into_iter().for_each(|slot| self.end(slot));
         let failing = self.tcp.listeners.iter().filter(|(_, listener)| listener.failing).map(|(slot, _)| *slot);
         failing

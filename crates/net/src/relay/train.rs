@@ -77,31 +77,32 @@ impl Train {
                 // Rare: two system calls more are cheaper than a second socket for each relayed address.
                 let _ = os::allow_fragments(socket, way.to, false);
             }
-            self.send(socket, trains, &way, counters);
+            let sent = self.send(socket, trains, &way, counters);
             if way.dont_fragment {
                 let _ = os::allow_fragments(socket, way.to, true);
             }
             match way.from {
-                Sender::Listener(_) => counters.client_datagrams_sent += self.count as u64,
-                Sender::Relay(_) => counters.peer_datagrams_sent += self.count as u64,
+                Sender::Listener(_) => counters.client_datagrams_sent += sent,
+                Sender::Relay(_) => counters.peer_datagrams_sent += sent,
             }
         }
         self.buffer.clear();
         self.count = 0;
     }
 
-    fn send(&self, socket: &UdpSocket, trains: &mut Trains, way: &Way, counters: &mut RelayCounters) {
+    /// Gives how many datagrams the kernel took.
+    fn send(&self, socket: &UdpSocket, trains: &mut Trains, way: &Way, counters: &mut RelayCounters) -> u64 {
         if self.count > 1 && trains.are_taken() {
-            counters.send_calls += 1;
-            let segment_size = Some(self.segment);
-            match self.kernel.try_send(
-                socket.into(),
-                &Transmit { destination: way.to, ecn: None, contents: &self.buffer, segment_size, src_ip: way.source },
-            ) {
-                Ok(()) => return trains.taken(),
+            let (destination, src_ip, segment_size) = (way.to, way.source, Some(self.segment));
+            let transmit = Transmit { destination, ecn: None, contents: &self.buffer, segment_size, src_ip };
+            match twice(counters, || self.kernel.try_send(socket.into(), &transmit)) {
+                Ok(()) => {
+                    trains.taken();
+                    return self.count as u64;
+                }
                 Err(error) if os::is_full(&error) => {
                     counters.send_buffer_full += self.count as u64;
-                    return;
+                    return 0;
                 }
                 // Not that train, or no train at all: its network card cannot, or a datagram is too long for the path.
                 Err(_) => {
@@ -113,12 +114,10 @@ impl Train {
         if self.buffer.is_empty() {
             return self.send_one(socket, way, &[], counters);
         }
-        for datagram in self.buffer.chunks(self.segment) {
-            self.send_one(socket, way, datagram, counters);
-        }
+        self.buffer.chunks(self.segment).map(|datagram| self.send_one(socket, way, datagram, counters)).sum()
     }
 
-    fn send_one(&self, socket: &UdpSocket, way: &Way, bytes: &[u8], counters: &mut RelayCounters) {
+    fn send_one(&self, socket: &UdpSocket, way: &Way, bytes: &[u8], counters: &mut RelayCounters) -> u64 {
         let send = || match way.source {
             None => socket.send_to(bytes, way.to).map(|_| ()),
             Some(_) => {
@@ -127,21 +126,26 @@ impl Train {
                 self.kernel.try_send(socket.into(), &transmit)
             }
         };
-        counters.send_calls += 1;
-        let result = send().or_else(|error| match os::is_full(&error) {
-            true => Err(error),
-            // The first error may be that of an earlier datagram, which the error queue tells in full.
-            false => {
-                counters.send_calls += 1;
-                send()
-            }
-        });
-        match result {
-            Ok(()) => {}
+        match twice(counters, send) {
+            Ok(()) => return 1,
             Err(error) if os::is_full(&error) => counters.send_buffer_full += 1,
             Err(_) => counters.send_refused += 1,
         }
+        0
     }
+}
+
+/// Sends, and once more if that fails: the first error may be that of an earlier datagram, which the error queue tells in
+/// full.
+fn twice(counters: &mut RelayCounters, send: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    counters.send_calls += 1;
+    send().or_else(|error| {
+        if os::is_full(&error) {
+            return Err(error);
+        }
+        counters.send_calls += 1;
+        send()
+    })
 }
 
 /// Whether trains out of one socket are worth trying: not after the kernel has refused several in a row.
@@ -191,6 +195,49 @@ mod tests {
 
     use super::super::RelayUdpConfig;
     use super::*;
+
+    #[test]
+    fn what_became_of_an_earlier_datagram_is_not_held_against_trains() {
+        let ip = std::net::Ipv4Addr::LOCALHOST;
+        let peer = std::net::UdpSocket::bind((ip, 0)).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let gone = std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let mut sockets = Sockets::new(RelayUdpConfig::default());
+        sockets.open(poll.registry(), RelayId::new(0, 1), (ip, 0).into()).unwrap();
+        let (mut train, mut counters) = (Train::new().unwrap(), RelayCounters::default());
+        let way = |to| Way { from: Sender::Relay(0), to, source: None, dont_fragment: false };
+        for _ in 0..2 * MOST_REFUSALS {
+            // Loopback brings word of it before the call returns.
+            train.push(way(gone), b"anybody?", &mut sockets, &mut counters);
+            for _ in 0..2 {
+                train.push(way(peer.local_addr().unwrap()), b"hello", &mut sockets, &mut counters);
+            }
+            train.flush(&mut sockets, &mut counters);
+            for _ in 0..2 {
+                assert_eq!(peer.recv(&mut [0; 10]).unwrap(), 5);
+            }
+        }
+        assert_eq!((counters.trains_refused, counters.send_refused), (0, 0));
+        assert_eq!(counters.peer_datagrams_sent, 3 * 2 * u64::from(MOST_REFUSALS));
+    }
+
+    #[test]
+    fn only_what_the_kernel_takes_counts_as_sent() {
+        let poll = mio::Poll::new().unwrap();
+        let mut sockets = Sockets::new(RelayUdpConfig::default());
+        let ip = std::net::Ipv4Addr::LOCALHOST;
+        sockets.open(poll.registry(), RelayId::new(0, 1), (ip, 0).into()).unwrap();
+        let (mut train, mut counters) = (Train::new().unwrap(), RelayCounters::default());
+        // From loopback nothing leaves the machine.
+        let way =
+            Way { from: Sender::Relay(0), to: "192.0.2.1:9".parse().unwrap(), source: None, dont_fragment: false };
+        for _ in 0..3 {
+            train.push(way, b"hello", &mut sockets, &mut counters);
+        }
+        train.flush(&mut sockets, &mut counters);
+        assert_eq!((counters.peer_datagrams_sent, counters.send_refused), (0, 3));
+    }
 
     #[test]
     fn every_mix_of_sizes_arrives_as_it_was_pushed() {

@@ -57,8 +57,8 @@ pub(super) enum Origin {
 }
 
 impl<M: PacketMachine> Worker<M> {
-    /// Runs until it is told to stop.
-    pub(super) fn run(mut self) {
+    /// Runs until it is told to stop; false if it ended before.
+    pub(super) fn run(mut self) -> bool {
         let mut arena = Arena::new();
         let mut events = Events::with_capacity(EVENTS);
         let mut packets = Packets::default();
@@ -68,7 +68,7 @@ impl<M: PacketMachine> Worker<M> {
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(shard = self.shard, %error, "the packet loop cannot wait for its sockets");
-                return;
+                return false;
             }
             self.now = self.clock.now();
             self.counters.turns += 1;
@@ -88,13 +88,13 @@ impl<M: PacketMachine> Worker<M> {
                 }
             }
             if has_mail && !self.read_inbox(&mut arena, &mut packets) {
-                return;
+                return true;
             }
             self.guard(Self::keep_time);
             self.guard(Self::finish);
             if self.counters.panics >= MOST_PANICS {
                 tracing::error!(shard = self.shard, "the packet loop gives up after {MOST_PANICS} panics");
-                return;
+                return false;
             }
         }
     }
@@ -285,7 +285,9 @@ impl<M: PacketMachine> Worker<M> {
             };
         });
         match verdict {
-            Verdict::Nothing => self.act(),
+            Verdict::Nothing => {
+                self.guard(Self::act);
+            }
             Verdict::ToPeer { relay, peer, data, dont_fragment } => {
                 if self.sockets.is_open(relay) && peer.port() != 0 {
                     let way = Way { from: Sender::Relay(relay.slot()), to: peer, source: None, dont_fragment };
