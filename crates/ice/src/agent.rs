@@ -72,8 +72,8 @@ pub struct Agent {
     slot: Instant,
     /// Whether the last slot went to gathering.
     gathered_last: bool,
-    /// Whose turn it is among the components.
-    checked_last: usize,
+    /// Whose check the last one was, if it was a triggered one.
+    triggered_last: Option<usize>,
     state: State,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -144,7 +144,7 @@ impl Agent {
             ta,
             slot: Instant::ZERO,
             gathered_last: false,
-            checked_last: 0,
+            triggered_last: None,
             state: State::New,
             transmits: VecDeque::new(),
             events: VecDeque::new(),

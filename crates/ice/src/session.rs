@@ -46,6 +46,22 @@ pub struct Agreed {
     pub ta: Duration,
 }
 
+/// Of a pair: its local and its remote candidate's. Pairs with the same will probably work or fail together.
+pub type Foundations = (String, String);
+
+/// How urgent a check is (RFC 8445 §6.1.4.2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Urgency {
+    /// A frozen pair's, which nobody has found reason to unfreeze.
+    Frozen,
+    /// A waiting pair's.
+    Waiting,
+    /// A triggered one.
+    Triggered,
+    /// A nomination, or what has been nominated.
+    Deciding,
+}
+
 /// What a session tells its agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionEvent {
@@ -100,11 +116,17 @@ pub trait IceSession: Send {
     /// When to call [`handle_timeout`](Self::handle_timeout).
     fn poll_timeout(&self) -> Option<Instant>;
 
-    /// Whether a new check waits for the agent's next slot of Ta.
-    fn has_check(&self) -> bool;
+    /// How urgent the check is that waits for the agent's next slot of Ta, if there is one, and its pair's priority.
+    fn next_check(&self) -> Option<(Urgency, u64)>;
 
-    /// Begins the next check, triggered ones first (RFC 8445 §6.1.4.2). Returns whether there was one.
-    fn begin_check(&mut self, now: Instant) -> bool;
+    /// Begins that check.
+    fn begin_check(&mut self, now: Instant);
+
+    /// Foundations that have succeeded since this was asked last, for the stream's other components.
+    fn succeeded(&mut self) -> Vec<Foundations>;
+
+    /// In another component such a pair has succeeded (RFC 8445 §7.2.5.3.3).
+    fn unfreeze(&mut self, foundations: &Foundations);
 
     /// The next packet to send.
     fn poll_packet(&mut self) -> Option<(Path, Arc<[u8]>)>;

@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use farspeak_ice::{AgentConfig, Candidate, Event, Mode, RemoteOptions, State};
+use farspeak_sansio::Instant;
 use farspeak_sim::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use farspeak_sim::{HostId, Link, Nat, Network};
 use support::alone::Alone;
@@ -13,12 +14,8 @@ use support::{End, World, put_behind};
 const TA: Duration = Duration::from_millis(50);
 const ONE_WAY: Duration = Duration::from_millis(40);
 
-/// Both ends gather first and get each other's credentials and candidates at one moment. How long until each can send.
-fn until_data(left: End, right: End, place: impl FnOnce(&mut Network, [HostId; 2])) -> Duration {
-    let mut world = World::behind(1, left, right, |net, hosts| {
-        net.set_links(Link::default().delay(ONE_WAY));
-        place(net, hosts);
-    });
+/// Lets both gather, then tells each all of the other. When that was.
+fn introduce(world: &mut World) -> Instant {
     world.gather();
     world.run(Duration::from_secs(2));
     let told = [0, 1].map(|end| {
@@ -35,6 +32,16 @@ fn until_data(left: End, right: End, place: impl FnOnce(&mut Network, [HostId; 2
             agent.end_of_remote_candidates(now);
         });
     }
+    begun
+}
+
+/// Both ends gather first and get each other's credentials and candidates at one moment. How long until each can send.
+fn until_data(left: End, right: End, place: impl FnOnce(&mut Network, [HostId; 2])) -> Duration {
+    let mut world = World::behind(1, left, right, |net, hosts| {
+        net.set_links(Link::default().delay(ONE_WAY));
+        place(net, hosts);
+    });
+    let begun = introduce(&mut world);
     world.run(Duration::from_secs(5));
     let connected = |event: &Event| matches!(event, Event::StateChanged(State::Connected | State::Completed));
     let when = [0, 1].map(|end| world.when(end, connected).expect("it connects"));
@@ -62,6 +69,31 @@ fn through_two_home_routers_after_one_round_trip_and_ta_for_the_pair_ahead() {
     });
     // Host to host is ahead; host to reflexive is it.
     assert_eq!(took, TA + ONE_WAY * 2);
+}
+
+#[test]
+fn two_components_hold_up_the_first_one_by_nothing() {
+    let end = |ip| End::new(&[ip]).config(|config| config.components = 2);
+    let mut world = World::behind(1, end("10.0.0.2").controlling(), end("10.0.0.3"), |net, [left, right]| {
+        net.set_links(Link::default().delay(ONE_WAY));
+        put_behind(net, left, "nat1", Nat::home_router(), "203.0.113.1");
+        put_behind(net, right, "nat2", Nat::home_router(), "203.0.113.2");
+    });
+    let begun = introduce(&mut world);
+    let mut first = [None; 2];
+    while world.net.now() < begun + Duration::from_secs(2) {
+        world.run(Duration::from_millis(1));
+        for component in 1..=2 {
+            let ready = (0..2).all(|end| world.net.machine(world.ends[end]).path(component).is_some());
+            let at = &mut first[usize::from(component) - 1];
+            *at = at.or(ready.then(|| world.net.now() - begun));
+        }
+    }
+    // Its own pair host to host is ahead; and both are ahead of the second component's two, which are frozen till then.
+    let slack = Duration::from_millis(1);
+    let [rtp, rtcp] = first.map(Option::unwrap);
+    assert!(rtp <= TA + ONE_WAY * 2 + slack, "{rtp:?}");
+    assert!(rtcp <= TA * 3 + ONE_WAY * 2 + slack, "{rtcp:?}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Agent {
     pub(super) fn new_component(&mut self, id: u16) -> Component {
         let (config, own, controlling, tie_breaker) = (&self.config, &self.own, self.controlling, self.tie_breaker);
         let session: Box<dyn IceSession> = match config.engine {
-            Engine::CheckList => Box::new(CheckList::new(config, own, controlling, tie_breaker, &mut *self.rng)),
+            Engine::CheckList => Box::new(CheckList::new(id, config, own, controlling, tie_breaker, &mut *self.rng)),
             Engine::Is(base) => Box::new(IsSession::new(config, own, controlling, tie_breaker, base)),
         };
         let ufrag = own.ufrag().to_owned();

@@ -6,7 +6,7 @@ use farspeak_stun::{Class, Message, Method};
 
 use super::{Agent, Data};
 use crate::candidate::{is_plausible, unscoped};
-use crate::session::{Path, SessionEvent};
+use crate::session::{Foundations, Path, SessionEvent, Urgency};
 use crate::{Event, Privacy, State};
 
 impl Agent {
@@ -85,6 +85,7 @@ impl Agent {
             return self.drain_relays(now);
         }
         self.drain_relays(now);
+        self.share_successes();
         self.pace(now);
         for at in 0..self.components.len() {
             let mut packets = Vec::new();
@@ -125,14 +126,37 @@ impl Agent {
     fn wants_slot(&self, now: Instant) -> bool {
         self.gatherer.is_waiting()
             || self.relays.wants_slot(now)
-            || self.components.iter().any(|of| of.session.has_check())
+            || self.components.iter().any(|of| of.session.next_check().is_some())
     }
 
-    /// A check of the next component that has one (RFC 8445 §6.1.4.2).
+    /// The most urgent check of all components, of those alike the one of the best pair (RFC 8445 §6.1.4.2). Two symmetric
+    /// translators bring up triggered checks for ever: after one of them, any other has its turn, and the other component's.
     fn begin_check(&mut self, now: Instant) -> bool {
-        self.checked_last += 1;
-        let components = self.components.len();
-        (0..components).any(|n| self.components[(self.checked_last + n) % components].session.begin_check(now))
+        let last = self.triggered_last;
+        let rank = |at: usize, urgency| match urgency {
+            Urgency::Deciding => (4, true),
+            Urgency::Triggered if last.is_none() => (3, true),
+            Urgency::Waiting => (2, true),
+            Urgency::Frozen => (1, true),
+            Urgency::Triggered => (0, last != Some(at)),
+        };
+        let checks = self.components.iter().enumerate().filter_map(|(at, of)| Some((at, of.session.next_check()?)));
+        let best = checks.max_by_key(|(at, (urgency, priority))| (rank(*at, *urgency), *priority));
+        let Some((at, (urgency, _))) = best else { return false };
+        self.components[at].session.begin_check(now);
+        self.triggered_last = (urgency == Urgency::Triggered).then_some(at);
+        true
+    }
+
+    /// What works for one component is tried by the others (RFC 8445 §7.2.5.3.3).
+    fn share_successes(&mut self) {
+        if self.components.len() < 2 {
+            return;
+        }
+        let succeeded: Vec<Foundations> = self.components.iter_mut().flat_map(|of| of.session.succeeded()).collect();
+        for foundations in &succeeded {
+            self.components.iter_mut().for_each(|of| of.session.unfreeze(foundations));
+        }
     }
 
     fn handle_session_event(&mut self, now: Instant, at: usize, event: SessionEvent) {

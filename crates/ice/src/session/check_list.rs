@@ -25,7 +25,7 @@ use std::sync::Arc;
 use farspeak_sansio::{Instant, Rng};
 use farspeak_stun::{Class, Key, Message};
 
-use super::{Agreed, IceSession, LocalCandidate, Path, SessionEvent};
+use super::{Agreed, Foundations, IceSession, LocalCandidate, Path, SessionEvent, Urgency};
 use crate::derived::Derived;
 use crate::{AgentConfig, Candidate, Credentials, Mode, Nomination, Timing};
 use answer::Early;
@@ -53,6 +53,11 @@ pub struct CheckList {
     remotes: Vec<RemoteCandidate>,
     pairs: Vec<Pair>,
     next_pair: u32,
+    /// Whether pairs begin frozen, because another component goes first (RFC 8445 §6.1.2.6).
+    follows: bool,
+    /// Foundations that have succeeded, here or in another component; which of them the others do not know yet.
+    good: Vec<Foundations>,
+    succeeded: Vec<Foundations>,
     /// RFC 8445 §6.1.4.1.
     triggered: VecDeque<PairId>,
     triggered_in_a_row: u32,
@@ -96,6 +101,7 @@ impl fmt::Debug for CheckList {
 impl CheckList {
     /// A check list without candidates. `rng` seeds transaction IDs.
     pub fn new(
+        component: u16,
         config: &AgentConfig,
         own: &Credentials,
         controlling: bool,
@@ -120,6 +126,9 @@ impl CheckList {
             remotes: Vec::new(),
             pairs: Vec::new(),
             next_pair: 0,
+            follows: component > 1,
+            good: Vec::new(),
+            succeeded: Vec::new(),
             triggered: VecDeque::new(),
             triggered_in_a_row: 0,
             early: Vec::new(),
@@ -275,17 +284,31 @@ impl IceSession for CheckList {
         [checks, patience, consent, self.nomination_due()].into_iter().flatten().min()
     }
 
-    fn has_check(&self) -> bool {
-        self.next_check().is_some()
+    fn next_check(&self) -> Option<(Urgency, u64)> {
+        let pair = self.next_pair_to_check().and_then(|id| self.pair(id))?;
+        let urgency = match pair.state {
+            _ if pair.nominate || pair.nominated_by_peer.is_some() => Urgency::Deciding,
+            _ if self.triggered.contains(&pair.id) => Urgency::Triggered,
+            PairState::Frozen => Urgency::Frozen,
+            _ => Urgency::Waiting,
+        };
+        Some((urgency, pair.priority))
     }
 
-    fn begin_check(&mut self, now: Instant) -> bool {
-        let Some(id) = self.next_check() else { return false };
+    fn begin_check(&mut self, now: Instant) {
+        let Some(id) = self.next_pair_to_check() else { return };
         let queued = self.triggered.len();
         self.triggered.retain(|queued| *queued != id);
         self.triggered_in_a_row = if self.triggered.len() < queued { self.triggered_in_a_row + 1 } else { 0 };
         self.send_check(now, id);
-        true
+    }
+
+    fn succeeded(&mut self) -> Vec<Foundations> {
+        std::mem::take(&mut self.succeeded)
+    }
+
+    fn unfreeze(&mut self, foundations: &Foundations) {
+        self.unfreeze_like(foundations);
     }
 
     fn poll_packet(&mut self) -> Option<(Path, Arc<[u8]>)> {

@@ -18,7 +18,7 @@ use farspeak_stun::{Class, Message, hmac_sha1};
 use is::stun::{StunMessage, StunPacket};
 use is::{CandidateKind, IceAgent, IceAgentEvent, IceConnectionState, IceCreds, Protocol, Sha1HmacProvider};
 
-use super::{Agreed, IceSession, LocalCandidate, Path, SessionEvent};
+use super::{Agreed, Foundations, IceSession, LocalCandidate, Path, SessionEvent, Urgency};
 use crate::candidate::{CandidateType, unscoped};
 use crate::{AgentConfig, Candidate, Credentials, Mode};
 
@@ -216,13 +216,17 @@ impl IceSession for IsSession {
         self.deadline
     }
 
-    fn has_check(&self) -> bool {
-        false
+    fn next_check(&self) -> Option<(Urgency, u64)> {
+        None
     }
 
-    fn begin_check(&mut self, _now: Instant) -> bool {
-        false
+    fn begin_check(&mut self, _now: Instant) {}
+
+    fn succeeded(&mut self) -> Vec<Foundations> {
+        Vec::new()
     }
+
+    fn unfreeze(&mut self, _foundations: &Foundations) {}
 
     fn poll_packet(&mut self) -> Option<(Path, Arc<[u8]>)> {
         self.packets.pop_front()

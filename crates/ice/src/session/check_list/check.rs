@@ -182,7 +182,13 @@ impl CheckList {
         if self.nominating == Some(id) && nominating {
             self.nominating = None;
         }
-        self.unfreeze_like(id);
+        let foundation = self.pair(id).map(|pair| pair.foundation.clone());
+        // A peer-reflexive candidate's foundation means something in its own list alone.
+        if let Some(foundation) = foundation.filter(|(_, remote)| !remote.starts_with('*'))
+            && self.unfreeze_like(&foundation)
+        {
+            self.succeeded.push(foundation);
+        }
         self.failed = false;
         if self.first_valid.is_none() {
             self.first_valid = Some(now);

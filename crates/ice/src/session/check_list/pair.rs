@@ -7,7 +7,7 @@ use farspeak_stun::Transaction;
 
 use super::CheckList;
 use crate::candidate::{is_link_local, unscoped};
-use crate::session::{LocalCandidate, Path};
+use crate::session::{Foundations, LocalCandidate, Path};
 use crate::{Candidate, CandidateType, priority};
 
 /// After so many triggered checks, an ordinary one has its turn.
@@ -53,7 +53,7 @@ pub(super) struct Pair {
     /// Of the local and of the remote candidate.
     local_priority: u32,
     remote_priority: u32,
-    foundation: (String, String),
+    pub(super) foundation: Foundations,
     /// Whether either end is at a relay.
     pub(super) relayed: bool,
     pub(super) remote_kind: CandidateType,
@@ -216,7 +216,8 @@ impl CheckList {
         let foundation = (base.foundation.clone(), remote.foundation.clone());
         let active = |pair: &Pair| matches!(pair.state, PairState::Waiting | PairState::InProgress);
         let blocked = self.pairs.iter().any(|pair| pair.foundation == foundation && active(pair));
-        let state = if blocked { PairState::Frozen } else { PairState::Waiting };
+        let frozen = (blocked || self.follows) && !self.good.contains(&foundation);
+        let state = if frozen { PairState::Frozen } else { PairState::Waiting };
         self.insert(base, remote, state)
     }
 
@@ -258,14 +259,19 @@ impl CheckList {
         Some(id)
     }
 
-    /// RFC 8445 §7.2.5.3.3: what looks like a pair that works is checked as well.
-    pub(super) fn unfreeze_like(&mut self, id: PairId) {
-        let Some(foundation) = self.pair(id).map(|pair| pair.foundation.clone()) else { return };
+    /// RFC 8445 §7.2.5.3.3: what looks like a pair that works is checked as well, also if it comes later (RFC 8838 §12).
+    /// Whether that is news.
+    pub(super) fn unfreeze_like(&mut self, foundation: &Foundations) -> bool {
+        if self.good.contains(foundation) || self.good.len() >= self.most_pairs {
+            return false;
+        }
+        self.good.push(foundation.clone());
         for pair in &mut self.pairs {
-            if pair.state == PairState::Frozen && pair.foundation == foundation {
+            if pair.state == PairState::Frozen && pair.foundation == *foundation {
                 pair.state = PairState::Waiting;
             }
         }
+        true
     }
 
     /// Which check is next: triggered ones, then the best waiting one, then a frozen one whose foundation nobody is busy
@@ -275,7 +281,7 @@ impl CheckList {
     /// another peer-reflexive candidate and with it a triggered check, for ever. So after some of them an ordinary check
     /// has its turn. And who is busy with its foundation but has had no answer within one RTO holds the others up no longer.
     /// There are peers that give all their candidates one foundation.
-    pub(super) fn next_check(&self) -> Option<PairId> {
+    pub(super) fn next_pair_to_check(&self) -> Option<PairId> {
         if self.remote.is_none() || self.lite || self.lost {
             return None;
         }
