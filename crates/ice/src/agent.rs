@@ -214,11 +214,16 @@ impl Agent {
     }
 
     /// Sends data to the peer, over the selected pair or, before there is one, over the best valid one (RFC 8445 §12.1).
-    /// During a restart it goes over the pair that was selected before until the new session has one (§9).
+    /// During a restart it goes over the pair that was selected before until the new session has one (§9). Nothing is sent
+    /// on any component when one has failed, nor by a lite agent before all have their pair (§12.1, §12.1.1).
     pub fn send(&mut self, now: Instant, component: u16, data: &[u8]) -> Result<(), SendError> {
         let of = self.components.iter().find(|of| of.id == component).ok_or(SendError::NoComponent)?;
         if self.state == State::Closed || of.consent_lost {
             return Err(SendError::NoConsent);
+        }
+        let waits = self.config.mode == Mode::Lite && self.components.iter().any(|of| of.sendable().is_none());
+        if self.state == State::Failed || waits {
+            return Err(SendError::NotConnected);
         }
         let path = of.sendable().ok_or(SendError::NotConnected)?;
         if self.transmits.len() >= self.config.limits.queue {

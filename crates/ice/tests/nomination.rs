@@ -4,10 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use farspeak_ice::{AgentConfig, Event, Mode, RemoteOptions, State};
+use farspeak_ice::{AgentConfig, Event, Mode, RemoteOptions, SendError, State};
 use farspeak_sansio::Machine;
 use farspeak_stun::Attribute;
-use support::alone::{Alone, PEER};
+use support::alone::{Alone, LOCAL_TOO, PEER};
 
 const OTHER: &str = "192.0.2.3:6001";
 
@@ -134,6 +134,18 @@ fn refuses_to_be_moved_by_checks_that_somebody_has_recorded() {
 }
 
 #[test]
+fn a_lite_agent_sends_when_all_components_have_their_pair() {
+    let config = AgentConfig { components: 2, mode: Mode::Lite, ..AgentConfig::default() };
+    let mut alone = Alone::with(config);
+    let nomination = alone.nomination(None);
+    alone.receive(PEER, &nomination);
+    assert_eq!(alone.agent.send(alone.now, 1, b"data"), Err(SendError::NotConnected), "RFC 8445 §12.1.1");
+    let nomination = alone.nomination(None);
+    alone.receive_at(LOCAL_TOO, OTHER, &nomination);
+    assert_eq!(alone.agent.send(alone.now, 1, b"data"), Ok(()));
+}
+
+#[test]
 fn a_component_that_fails_fails_the_session_and_says_so() {
     let config = AgentConfig { components: 2, controlling: true, ..AgentConfig::default() };
     let mut alone = Alone::with(config);
@@ -143,6 +155,8 @@ fn a_component_that_fails_fails_the_session_and_says_so() {
     assert_eq!((alone.agent.state(), alone.agent.path(1).is_some()), (State::Checking, true));
     alone.serve(Duration::from_secs(60), &[PEER]);
     assert_eq!((alone.agent.state(), alone.agent.path(2)), (State::Failed, None));
+    let sent = alone.agent.send(alone.now, 1, b"data");
+    assert_eq!(sent, Err(SendError::NotConnected), "nothing on the stream (RFC 8445 §12.1)");
     let states: Vec<State> = events(&mut alone)
         .into_iter()
         .filter_map(|event| if let Event::StateChanged(state) = event { Some(state) } else { None })

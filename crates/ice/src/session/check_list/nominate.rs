@@ -31,11 +31,12 @@ impl CheckList {
     }
 
     /// Selects the nominated pair; of several, the best (RFC 8445 §8.1.1, for peers that nominate aggressively) or, where
-    /// both ends have agreed on renomination, the last. What has been silent for half the time that consent lasts gives
-    /// way to what has not: there are peers that nominate another pair without a restart when theirs has died.
+    /// both ends have agreed on renomination, the last.
     ///
-    /// A lite agent keeps to the first nominated one while that lives. It sends no check that only the peer could answer,
-    /// and a nomination that somebody has recorded and sends again from elsewhere is as authentic as ever.
+    /// Deviation: what has been silent for half the time that consent lasts gives way to what has not, as there are peers
+    /// that nominate another pair without a restart when theirs has died. And a lite agent keeps to the first nominated
+    /// pair while that lives: it sends no check that only the peer could answer, and a nomination that somebody has
+    /// recorded and sends again from elsewhere is as authentic as ever.
     fn select(&mut self, now: Instant) {
         let renomination = self.renomination();
         let selected = self.selected.and_then(|id| self.pair(id)).and_then(|pair| pair.valid);
