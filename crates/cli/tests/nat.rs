@@ -67,7 +67,7 @@ impl Server {
 
 fn answer_stream(server: &mut BindingServer, mut stream: std::net::TcpStream) {
     stream.set_nonblocking(false).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let flow = Flow::unbound(Transport::Tcp, stream.local_addr().unwrap(), stream.peer_addr().unwrap());
     let (mut framer, mut buffer, mut answer) = (StreamFramer::default(), [0; 2048], [0; 1500]);
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
@@ -88,20 +88,15 @@ impl Drop for Server {
     }
 }
 
-/// A port of 127.0.0.1 where nobody listens.
-fn dead() -> SocketAddr {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = udp.local_addr().unwrap();
-    drop(udp);
-    address
-}
+/// Where nobody listens: other tests take their ports of 127.0.0.1.
+const DEAD: &str = "127.0.0.77:3478";
+const DEAD_PORT: &str = "1";
 
 #[test]
 fn a_server_with_two_addresses_tells_everything() {
     let (scratch, server) = (Scratch::new(), Server::start(true));
-    let tls = dead().port().to_string();
     let address = server.primary.to_string();
-    let arguments = ["nat", "--server", &address, "--tls-port", &tls, "--timeout", "2", "--no-router"];
+    let arguments = ["nat", "--server", &address, "--tls-port", DEAD_PORT, "--timeout", "60", "--no-router"];
     let report = scratch.json(&arguments);
     assert_eq!(report["ipv4"]["path"], "untranslated", "{report}");
     assert_eq!(report["ipv4"]["filtering"], "endpoint-independent", "{report}");
@@ -122,9 +117,18 @@ fn a_server_with_two_addresses_tells_everything() {
 fn two_servers_with_one_address_each_are_compared() {
     let (scratch, one, two) = (Scratch::new(), Server::start(false), Server::start(false));
     let (one, two) = (one.primary.to_string(), two.primary.to_string());
-    let tls = dead().port().to_string();
-    let report =
-        scratch.json(&["nat", "--server", &one, "--server", &two, "--tls-port", &tls, "--timeout", "1", "--no-router"]);
+    let report = scratch.json(&[
+        "nat",
+        "--server",
+        &one,
+        "--server",
+        &two,
+        "--tls-port",
+        DEAD_PORT,
+        "--timeout",
+        "16",
+        "--no-router",
+    ]);
     assert_eq!(report["servers"].as_array().unwrap().len(), 2);
     assert_eq!(report["servers"][0]["two_addresses"], false, "{report}");
     assert_eq!(report["servers"][1]["udp"], "open", "{report}");
@@ -133,9 +137,8 @@ fn two_servers_with_one_address_each_are_compared() {
 #[test]
 fn no_server_that_answers_has_its_own_exit_code() {
     let scratch = Scratch::new();
-    let (server, tls) = (dead().to_string(), dead().port().to_string());
     let output =
-        scratch.run(&["nat", "--server", &server, "--tls-port", &tls, "--timeout", "1", "--no-router", "--json"]);
+        scratch.run(&["nat", "--server", DEAD, "--tls-port", DEAD_PORT, "--timeout", "1", "--no-router", "--json"]);
     assert_eq!(output.status.code(), Some(10), "{}", text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["ipv4"]["path"], &report["servers"][0]["tcp"]), (&"blocked".into(), &"refused".into()));

@@ -39,7 +39,7 @@ fn listener() -> (TcpListener, SocketAddr) {
 }
 
 fn patient(socket: TcpStream) -> TcpStream {
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     socket
 }
 

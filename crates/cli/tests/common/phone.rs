@@ -1,5 +1,7 @@
 //! A phone that knows as much SIP as a test needs.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ pub struct Phone {
     pub socket: UdpSocket,
     server: SocketAddr,
     next: u32,
+    /// Requests that have come in: a node that has to wait for an answer repeats them.
+    seen: RefCell<HashSet<String>>,
 }
 
 /// A response, or a request that came in.
@@ -42,8 +46,8 @@ impl Reply {
 impl Phone {
     pub fn new(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Self { socket, server, next: 0 }
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self { socket, server, next: 0, seen: RefCell::default() }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -63,13 +67,15 @@ impl Phone {
         self.socket.send_to(request.as_bytes(), self.server).unwrap();
     }
 
-    /// What comes next; the test fails if nothing does.
+    /// What comes next, repeated requests left out; the test fails if nothing does.
     pub fn receive(&self) -> Reply {
         let mut buffer = [0; 65_535];
         loop {
             let (length, _) = self.socket.recv_from(&mut buffer).expect("an answer of the node");
-            if length > 4 {
-                return Reply(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let is_response = text.starts_with("SIP/2.0");
+            if length > 4 && (is_response || self.seen.borrow_mut().insert(text.clone())) {
+                return Reply(text);
             }
         }
     }

@@ -245,8 +245,16 @@ pub fn tls(socket: TcpStream, authority: &[u8], protocols: &[&str]) -> StreamOwn
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let name = ServerName::try_from("localhost").unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket)
+    let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket);
+    // The whole handshake: afterwards a read may give up when it likes.
+    let after = stream.sock.read_timeout().unwrap();
+    stream.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    stream.sock.set_read_timeout(after).unwrap();
+    stream
 }
 
 const TICK: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
