@@ -47,7 +47,7 @@ fn show(place: &Place, json: bool) -> Result<(), crate::exit::CliError> {
         for key in keys {
             let origin = loaded.origin(key.section, key.name).to_string();
             let section = sections.entry(key.section).or_insert_with(|| Value::Object(Map::new()));
-            section[key.name] = json!({"value": key.value, "origin": origin});
+            section[key.name] = json!({"value": key.shown, "origin": origin});
         }
         output::print_json(&Value::Object(sections));
         return Ok(());
@@ -55,13 +55,13 @@ fn show(place: &Place, json: bool) -> Result<(), crate::exit::CliError> {
     let mut out = String::new();
     let mut section = "";
     let width =
-        keys.iter().map(|key| key.name.len() + key.value.len() + 3).filter(|width| *width < 60).max().unwrap_or(0);
+        keys.iter().map(|key| key.name.len() + key.shown.len() + 3).filter(|width| *width < 60).max().unwrap_or(0);
     for key in keys {
         if key.section != section {
             section = key.section;
             out.push_str(&format!("[{section}]\n"));
         }
-        let line = format!("{} = {}", key.name, key.value);
+        let line = format!("{} = {}", key.name, key.shown);
         out.push_str(&format!("{line:width$}  # {}\n", loaded.origin(key.section, key.name)));
     }
     output::print(&out);

@@ -146,3 +146,18 @@ fn says_what_is_missing_when_there_is_nothing_to_serve() {
     assert!(scratch.fails(&["serve", "--only", "turn"], 7).contains(&taken.to_string()));
     assert!(scratch.fails(&["serve", "--only", "sip"], 2).contains("turn"), "says which parts there are");
 }
+
+#[test]
+fn refuses_to_make_credentials_that_nobody_could_use() {
+    let scratch = Scratch::new();
+    scratch.configure("");
+    let node = alone(&scratch);
+    for ttl in ["0s", "31d", "5", "9999999999999999d"] {
+        let said = scratch.fails(&["turn", "credentials", "--ttl", ttl], 2);
+        assert!(said.contains("30m") || said.contains("turn.max_credential_lifetime"), "{said}");
+    }
+    scratch.fails(&["turn", "credentials", "--user", "two words"], 2);
+    scratch.fails(&["turn", "credentials", "--user", &"long".repeat(100)], 2);
+    scratch.json(&["turn", "credentials", "--ttl", "30d"]);
+    node.stop();
+}

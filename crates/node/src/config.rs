@@ -7,6 +7,7 @@
 mod schema;
 mod sections;
 mod suggest;
+mod turn;
 mod value;
 
 use std::collections::BTreeMap;
@@ -25,8 +26,8 @@ pub use sections::{
 };
 pub use suggest::nearest;
 pub use value::{
-    Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses, Transports,
-    parse_duration,
+    Durability, Everywhere, Hidden, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses,
+    Transports, parse_duration,
 };
 
 macro_rules! config {
@@ -397,6 +398,9 @@ impl Reader<'_> {
             && config.legacy.udp.0.is_empty()
         {
             self.at("listen", "tls", "and every other listener is empty: no phone could connect");
+        }
+        for (key, message) in turn::faults(&config) {
+            self.at("turn", key, &message);
         }
     }
 

@@ -145,7 +145,7 @@ impl Server {
         let turn = match config.turn.enabled || only_turn {
             true => {
                 let secret = match &config.turn.secret {
-                    Some(secret) => secret.clone().into_bytes(),
+                    Some(secret) => secret.reveal().into(),
                     None => data.keep(TURN_SECRET, turn::new_secret)?,
                 };
                 let https = sip.as_ref().map_or_else(|| config.listen.https.0.clone(), Sip::https);

@@ -168,6 +168,11 @@ impl Prefix {
         Some(Self { address, length })
     }
 
+    /// The address that it begins with.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// How many bits count: 0–32 or 0–128.
     pub const fn length(&self) -> u8 {
         self.length

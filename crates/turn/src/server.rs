@@ -63,8 +63,8 @@ use tcp::TcpRelays;
 
 pub use action::{Action, RelayRefused};
 pub use config::{AlternateServer, LONGEST_REALM, Lifetimes, Quotas, RelayAddress, SecretKey, ServerConfig};
-pub use counters::Counters;
-pub use report::{Residue, SessionId, SessionReport, Which};
+pub use counters::{Counters, Requests};
+pub use report::{Census, Residue, SessionId, SessionReport, Which};
 pub use tcp::{ConnectionId, RefusedByPeer};
 
 /// One shard of a TURN server: a machine whose packets stay in the driver's buffers.

@@ -16,6 +16,8 @@ pub struct Key {
     pub meaning: &'static [&'static str],
     /// Its value as a TOML literal.
     pub value: String,
+    /// The same without secrets, to be shown.
+    pub shown: String,
 }
 
 /// What a section can do.
@@ -60,6 +62,7 @@ macro_rules! section {
                     name: stringify!($field),
                     meaning: &[$($doc),+],
                     value: $crate::config::value::Value::write(&self.$field),
+                    shown: $crate::config::value::Value::show(&self.$field),
                 }),*]
             }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::schema::section;
 use super::value::{
-    Durability, Everywhere, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses, Transports,
+    Durability, Everywhere, Hidden, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses,
+    Transports,
 };
 
 section! {
@@ -217,21 +218,23 @@ section! {
         /// IPv6 prefixes that a NAT64 of your network translates, besides 64:ff9b::/96.
         nat64: Prefixes = Prefixes::default(),
         /// Secret of time-limited credentials, shared with a service that hands them out (coturn's static-auth-secret).
-        /// Empty: the node makes its own at first start.
-        secret: Option<String> = None,
+        /// At least 16 characters. Empty: the node makes its own at first start.
+        secret: Option<Hidden> = None,
         /// More accounts, each "name:password", for clients that know no other way. Their passwords stand in this file.
-        users: Vec<String> = Vec::new(),
+        users: Vec<Hidden> = Vec::new(),
         /// How long a credential from `farspeak turn credentials` or `/turn` may be used for something new.
         credential_lifetime: Duration = Duration::from_secs(3600),
+        /// Longest time that any credential may still last, whoever made it; others are refused.
+        max_credential_lifetime: Duration = Duration::from_hours(30 * 24),
         /// Most relayed addresses of one user.
         per_user: u32 = 64,
         /// Most relayed addresses of clients from one source: an IPv4 address or an IPv6 /56.
         per_source: u32 = 512,
-        /// Most relayed addresses of one shard.
+        /// Most relayed addresses of one shard; 0 leaves STUN alone.
         max_allocations: usize = 100_000,
         /// Most bytes a second through one relayed address, both directions together; 0 sets no bound.
         bandwidth: u64 = 25_000_000,
-        /// Longest time that a relayed address lasts without a word from its client; at least ten minutes.
+        /// Longest time that a relayed address lasts without a word from its client; from ten minutes to a day.
         max_lifetime: Duration = Duration::from_secs(3600),
         /// Let clients keep their relayed address when their own changes (RFC 8016).
         mobility: bool = true,

@@ -17,6 +17,10 @@ pub(super) trait Value: Sized {
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong>;
     /// The value as a TOML literal.
     fn write(&self) -> String;
+    /// The same for whoever looks over the operator's shoulder: without secrets.
+    fn show(&self) -> String {
+        self.write()
+    }
 }
 
 /// Why a value does not fit.
@@ -122,6 +126,55 @@ impl<T: Value> Value for Option<T> {
     fn write(&self) -> String {
         self.as_ref().map_or_else(|| "\"\"".to_owned(), Value::write)
     }
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "\"\"".to_owned(), Value::show)
+    }
+}
+
+/// A secret. Neither `Debug` nor what is said about it shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+const HIDDEN: &str = "(hidden)";
+
+impl Value for Hidden {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let wrong = || Wrong { expected: "a text in quotes".to_owned(), found: "something else".to_owned() };
+        value.as_str().map(|text| Self(text.to_owned())).ok_or_else(wrong)
+    }
+    fn write(&self) -> String {
+        quote(&self.0)
+    }
+    fn show(&self) -> String {
+        quote(HIDDEN)
+    }
+}
+
+impl Value for Vec<Hidden> {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let wrong = || Wrong { expected: "a list of texts in quotes".to_owned(), found: "something else".to_owned() };
+        let items = value.as_array().ok_or_else(wrong)?;
+        items.iter().map(|item| Hidden::read(item.get_ref()).map_err(|_| wrong())).collect()
+    }
+    fn write(&self) -> String {
+        list(self.iter().map(Value::write))
+    }
+    fn show(&self) -> String {
+        list(self.iter().map(Value::show))
+    }
 }
 
 impl Value for SocketAddr {
@@ -211,7 +264,8 @@ pub struct Prefixes(pub Vec<Prefix>);
 impl Value for Prefixes {
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let wrong = |value: &DeValue<'_>| {
-            Wrong::new("a list of prefixes such as [\"10.1.0.0/16\", \"2001:db8::/32\", \"192.0.2.7\"]", value)
+            let examples = "[\"10.1.0.0/16\", \"2001:db8::/32\", \"192.0.2.7\"]";
+            Wrong::new(format!("a list of prefixes such as {examples}, with zeros behind each prefix"), value)
         };
         let items = value.as_array().ok_or_else(|| wrong(value))?;
         let prefix = |item: &Spanned<DeValue<'_>>| {
@@ -261,7 +315,7 @@ pub struct Ports(pub RangeInclusive<u16>);
 
 impl Value for Ports {
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
-        let wrong = || Wrong::new("a range of ports such as \"49152-65535\"", value);
+        let wrong = || Wrong::new("a range of ports from 1024 on such as \"49152-65535\"", value);
         let (first, last) = value.as_str().and_then(|text| text.split_once('-')).ok_or_else(wrong)?;
         match (first.trim().parse::<u16>(), last.trim().parse::<u16>()) {
             (Ok(first), Ok(last)) if first >= 1024 && first < last => Ok(Self(first..=last)),

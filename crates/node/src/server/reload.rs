@@ -81,7 +81,22 @@ const FIXED: [(&str, &[&str]); 11] = [
     ("throttle", &[]),
     ("auth", &["nonce_lifetime"]),
     ("limits", &[]), // connections that are open keep the framing that they began with
-    ("turn", &["enabled", "udp", "tcp", "tls", "share_https", "ports", "secret", "alternate", "proxies"]),
+    (
+        "turn",
+        &[
+            "enabled",
+            "udp",
+            "tcp",
+            "tls",
+            "share_https",
+            "ports",
+            "secret",
+            "max_credential_lifetime",
+            "max_tcp_peers",
+            "alternate",
+            "proxies",
+        ],
+    ),
     ("node", &["shards"]),
     ("admin", &[]),
     ("store", &[]),
@@ -124,6 +139,7 @@ fn keep_fixed(old: &Config, new: &mut Config) {
     turn.tls.clone_from(&old_turn.tls);
     turn.ports.clone_from(&old_turn.ports);
     turn.secret.clone_from(&old_turn.secret);
+    turn.max_credential_lifetime = old_turn.max_credential_lifetime;
     turn.proxies.clone_from(&old_turn.proxies);
     new.node.shards = old.node.shards;
     new.admin.clone_from(&old.admin);
@@ -168,7 +184,7 @@ mod tests {
             .replace("= false", "= true")
             .replace("= maybe", "= false")
             .replace("\"localhost\"", "\"example.org\"")
-            .replace("\"\"", "\"x.example\"")
+            .replace("\"\"", "\"longer.x.example\"")
             .replace("= []", "= [\"127.0.0.1:7000\"]")
             .replace("5061", "6061")
             .replace(":443", ":6443");
@@ -195,7 +211,9 @@ mod tests {
         let mut new = config(&other);
         let fixed = needs_restart(&Config::default(), &new);
         assert!(fixed.len() > 10, "{fixed:?}");
+        let counts = changed(&Config::default(), &new);
         keep_fixed(&Config::default(), &mut new);
         assert_eq!(needs_restart(&Config::default(), &new), Vec::<String>::new());
+        assert_eq!(changed(&Config::default(), &new), counts, "what is said to count does");
     }
 }

@@ -1,7 +1,7 @@
 //! What an operator asks of the STUN and TURN service: how it is, who uses it, an end to somebody's use, a credential.
 
 use farspeak_net::relay::RelayHandle;
-use farspeak_turn::{SessionReport, Traffic};
+use farspeak_turn::{Census, SessionReport, Traffic};
 use serde_json::{Value, json};
 
 use super::metrics::{Exposition, listeners};
@@ -36,7 +36,17 @@ pub(super) async fn perform(request: &Request, state: &State) -> Answer {
         Request::TurnCredentials { name, ttl } => {
             let server = state.borrow();
             let turn = server.turn.as_ref().ok_or_else(|| Failure::new(FailureKind::Failed, OFF))?;
+            let longest = server.loaded.config.turn.max_credential_lifetime;
+            if ttl.is_some_and(|ttl| ttl.is_zero() || ttl > longest) {
+                let hours = longest.as_secs() / 3600;
+                let text = format!("a credential is good for 1s to {hours}h (turn.max_credential_lifetime)");
+                return Err(Failure::new(FailureKind::Invalid, text));
+            }
             let issued = turn.issuer().issue(server.clock.now(), name, *ttl);
+            if issued.username.len() > LONGEST_NAME || !name.chars().all(|c| c.is_ascii_graphic()) {
+                let text = format!("{name:?} is no name for a TURN client: use letters and digits, no more than 200");
+                return Err(Failure::new(FailureKind::Invalid, text));
+            }
             let mut value = issued.to_json();
             value["realm"] = json!(server.users.realm());
             Ok(value)
@@ -114,6 +124,8 @@ fn traffic(traffic: Traffic) -> Value {
 
 /// Adds what the service has to say to the metrics.
 pub(super) async fn expose(state: &State) -> String {
+    let Some(handle) = handle(state) else { return String::new() };
+    let census = TurnService::census(handle).await;
     let reports = reports(state).await;
     let server = state.borrow();
     let Some(turn) = &server.turn else { return String::new() };
@@ -127,6 +139,8 @@ pub(super) async fn expose(state: &State) -> String {
         }
     };
     each(&mut out, "farspeak_turn_allocations", "gauge", "Relayed addresses in use.", &|it| it.allocations as u64);
+    expose_requests(&mut out, &reports);
+    expose_census(&mut out, &census);
     for (name, help, of) in OF_MACHINE {
         each(&mut out, &format!("farspeak_turn_{name}_total"), "counter", help, &|it| of(&it.counters));
     }
@@ -155,10 +169,44 @@ pub(super) async fn expose(state: &State) -> String {
     out.into_text()
 }
 
+/// Requests by transport, method and result: successes of every kind from the start, the rest once it has happened.
+fn expose_requests(out: &mut Exposition, reports: &[Option<ShardReport>]) {
+    const NAME: &str = "farspeak_turn_requests_total";
+    out.family(NAME, "counter", "TURN requests answered, by transport, method, and success or error code.");
+    for (shard, report) in reports.iter().enumerate() {
+        for (transport, method, result, count) in report.iter().flat_map(|report| report.counters.requests.iter()) {
+            if count > 0 || result == "success" {
+                let labels =
+                    format!("shard=\"{shard}\",transport=\"{transport}\",method=\"{method}\",result=\"{result}\"");
+                out.sample(NAME, &labels, count);
+            }
+        }
+    }
+}
+
+/// What sessions hold now.
+fn expose_census(out: &mut Exposition, census: &[Census]) {
+    out.family("farspeak_turn_sessions", "gauge", "Clients that have relayed addresses, by how they come.");
+    for (shard, of_shard) in census.iter().enumerate() {
+        for (transport, count) in [("udp", of_shard.over_udp), ("tcp", of_shard.over_tcp), ("tls", of_shard.over_tls)] {
+            out.sample("farspeak_turn_sessions", &format!("shard=\"{shard}\",transport=\"{transport}\""), count);
+        }
+    }
+    expose_held(out, "farspeak_turn_permissions", "Permissions that last.", census, |it| it.permissions);
+    expose_held(out, "farspeak_turn_channels", "Channels that last.", census, |it| it.channels);
+}
+
+fn expose_held(out: &mut Exposition, name: &str, help: &str, census: &[Census], of: fn(&Census) -> usize) {
+    out.family(name, "gauge", help);
+    for (shard, of_shard) in census.iter().enumerate() {
+        out.sample(name, &format!("shard=\"{shard}\""), of(of_shard));
+    }
+}
+
 /// A counter of a shard's machine.
 type OfMachine = (&'static str, &'static str, fn(&farspeak_turn::Counters) -> u64);
 
-const OF_MACHINE: [OfMachine; 24] = [
+const OF_MACHINE: [OfMachine; 22] = [
     ("binding_answered", "Binding requests answered.", |it| it.binding.answered),
     ("binding_refused", "Binding requests refused.", |it| it.binding.refused),
     ("binding_limited", "Binding requests dropped because their source asked too often.", |it| it.binding.limited),
@@ -168,8 +216,6 @@ const OF_MACHINE: [OfMachine; 24] = [
     ("ended", "Relayed addresses ended by us, or with their connection.", |it| it.ended),
     ("refreshed", "Refresh requests granted.", |it| it.refreshed),
     ("moved", "Clients that kept their relayed address when their own changed.", |it| it.moved),
-    ("succeeded", "Requests granted.", |it| it.succeeded),
-    ("refused", "Requests refused to users who had proved who they are.", |it| it.refused),
     ("challenged", "Requests answered by a challenge.", |it| it.challenged),
     ("limited", "Strangers not answered because their source asked too often.", |it| it.limited),
     ("over_quota", "Allocations refused because a user or a source had enough.", |it| it.over_quota),
@@ -186,5 +232,7 @@ const OF_MACHINE: [OfMachine; 24] = [
 ];
 
 const OFF: &str = "STUN and TURN do not run on this node; turn.enabled = true and a restart change that";
+/// Bytes of a user name that every client can send (RFC 8489 §14.3 allows 508).
+const LONGEST_NAME: usize = 256;
 /// Sessions listed of each shard.
 const MOST_SESSIONS: usize = 100_000;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use farspeak_net::relay::{self, Handover, Relay, RelayConfig, RelayCounters, RelayHandle};
 use farspeak_net::{CertificateStore, Clock, Listening, StartError};
 use farspeak_sansio::Transport;
-use farspeak_turn::{Counters, Ledger, RestAccounts, Server, SessionReport, Usage, Which};
+use farspeak_turn::{Census, Counters, Ledger, RestAccounts, Server, SessionReport, Usage, Which};
 
 use super::accounts::{Configured, NodeAccounts};
 use super::issue::Issuer;
@@ -81,7 +81,8 @@ impl TurnService {
         let config = &loaded.config;
         let realm = users.realm().to_owned();
         let nonce_key = SystemRng::new().key();
-        let rest = RestAccounts::new(secret);
+        let longest = config.turn.max_credential_lifetime + CLOCKS;
+        let rest = RestAccounts::new(secret).with_longest(longest.as_secs());
         let accounts = settings::accounts(config, &realm).map_err(StartFailure::Other)?;
         let configured = Configured::new(accounts);
         let ledger: Arc<Ledger> = Arc::default();
@@ -173,6 +174,26 @@ impl TurnService {
             reports.push(tokio::time::timeout(PATIENCE, answer).await.ok().and_then(Result::ok));
         }
         reports
+    }
+
+    /// What each shard's sessions hold, asked piece by piece; of one that does not answer in time, what it had said.
+    pub async fn census(handle: RelayHandle<TurnMachine>) -> Vec<Census> {
+        let mut all = Vec::new();
+        for shard in 0..handle.count() {
+            let (mut sum, mut next) = (Census::default(), Some(0));
+            while let Some(from) = next.take() {
+                let answer = handle.query(shard, move |machine, _, now| machine.server.census(now, from, PIECE));
+                let Ok(Ok(piece)) = tokio::time::timeout(PATIENCE, answer).await else { break };
+                sum.over_udp += piece.over_udp;
+                sum.over_tcp += piece.over_tcp;
+                sum.over_tls += piece.over_tls;
+                sum.permissions += piece.permissions;
+                sum.channels += piece.channels;
+                next = piece.next;
+            }
+            all.push(sum);
+        }
+        all
     }
 
     /// All sessions, of at most `most` for each shard.
@@ -297,5 +318,9 @@ fn advice(config: &Config) -> Vec<String> {
     inner.filter(|_| config.turn.relay.0.is_empty()).map(text).collect()
 }
 
+/// Sessions that a packet loop looks at between packets.
+const PIECE: usize = 1000;
+/// How far the clock of a service that makes credentials may be ahead.
+const CLOCKS: Duration = Duration::from_secs(300);
 /// How long a packet loop may take to answer: one that has no processor for a while is not dead.
 const PATIENCE: Duration = Duration::from_secs(5);

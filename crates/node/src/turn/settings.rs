@@ -82,7 +82,7 @@ pub(super) fn accounts(config: &Config, realm: &str) -> Result<StaticAccounts, S
     let mut accounts = StaticAccounts::new(realm);
     for (at, entry) in config.turn.users.iter().enumerate() {
         let wrong = || format!("turn.users: entry {} is not \"name:password\"", at + 1);
-        let (name, password) = entry.split_once(':').ok_or_else(wrong)?;
+        let (name, password) = entry.reveal().split_once(':').ok_or_else(wrong)?;
         if name.is_empty() || password.is_empty() {
             return Err(wrong());
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use farspeak_sansio::{Flow, Instant};
+use farspeak_sansio::{Flow, Instant, Transport};
 
 use super::Server;
 use crate::ledger::Traffic;
@@ -56,6 +56,24 @@ pub struct SessionReport {
     pub tcp: bool,
 }
 
+/// What sessions hold now.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Census {
+    /// Sessions of clients that came by UDP.
+    pub over_udp: usize,
+    /// By TCP.
+    pub over_tcp: usize,
+    /// By TLS.
+    pub over_tls: usize,
+    /// Permissions that last.
+    pub permissions: usize,
+    /// Channels that last.
+    pub channels: usize,
+    /// Where to go on; none at the end.
+    pub next: Option<u32>,
+}
+
 /// Which sessions to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Which<'a> {
@@ -86,6 +104,27 @@ impl Server {
                 tcp: allocation.tcp.is_some(),
             })
         })
+    }
+
+    /// What up to `most` of them hold, from slot `from` on. Asked piece by piece, so that no packet waits for long.
+    pub fn census(&self, now: Instant, from: u32, most: usize) -> Census {
+        let mut census = Census::default();
+        let granted = self.allocations.iter().filter(|(slot, it)| *slot >= from && it.opening.is_none());
+        for (counted, (slot, allocation)) in granted.enumerate() {
+            if counted == most {
+                census.next = Some(slot);
+                break;
+            }
+            let (permissions, channels) = allocation.peers.count(now);
+            census.permissions += permissions;
+            census.channels += channels;
+            *match allocation.client.transport {
+                Transport::Udp => &mut census.over_udp,
+                Transport::Tcp => &mut census.over_tcp,
+                _ => &mut census.over_tls,
+            } += 1;
+        }
+        census
     }
 
     /// How many allocations there are, those included that wait for their sockets.

@@ -168,6 +168,12 @@ impl Server {
                 let bytes = bytes.into();
                 self.actions.push_back(Action::Transmit(Transmit { flow: *client, bytes }));
                 self.counters.challenged += 1;
+                let code = match refused {
+                    Refused::Unauthenticated => 401,
+                    Refused::BadRequest => 400,
+                    Refused::StaleNonce => 438,
+                };
+                self.counters.requests.count(client.transport, message.method(), code);
             }
             None => self.counters.limited += 1,
         }
@@ -193,6 +199,7 @@ impl Server {
     /// Answers with success.
     pub(super) fn succeed(&mut self, asker: &Asker, write: impl FnOnce(&mut Writer<'_>)) {
         self.counters.succeeded += 1;
+        self.counters.requests.count(asker.flow.transport, asker.method, 0);
         self.answer(asker, Class::Success, write);
     }
 
@@ -210,7 +217,7 @@ impl Server {
             Fault::Code(code) => self.fail_with(asker, code),
             Fault::Unknown => {
                 let list = UnknownAttributes::from_bytes(&types[..length]).expect("two bytes each");
-                self.counters.refused += 1;
+                self.refused(asker, ErrorCode::UNKNOWN_ATTRIBUTE);
                 self.answer(asker, Class::Error, |writer| {
                     writer.push(Attribute::ErrorCode(ErrorCode::UNKNOWN_ATTRIBUTE));
                     writer.push(Attribute::UnknownAttributes(list));
@@ -218,7 +225,7 @@ impl Server {
             }
             Fault::Elsewhere => {
                 let Some((server, domain)) = self.elsewhere(&asker.flow) else { return };
-                self.counters.refused += 1;
+                self.refused(asker, ErrorCode::TRY_ALTERNATE);
                 self.answer(asker, Class::Error, |writer| {
                     writer.push(Attribute::ErrorCode(ErrorCode::TRY_ALTERNATE));
                     writer.push(Attribute::AlternateServer(server));
@@ -232,12 +239,17 @@ impl Server {
 
     /// Answers with an error that needs no more than its code.
     pub(super) fn fail_with(&mut self, asker: &Asker, code: ErrorCode<'_>) {
-        self.counters.refused += 1;
+        self.refused(asker, code);
         self.counters.over_quota += u64::from(code.code == ErrorCode::ALLOCATION_QUOTA_REACHED.code);
         self.counters.forbidden += u64::from(code.code == ErrorCode::FORBIDDEN.code);
         self.answer(asker, Class::Error, |writer| {
             writer.push(Attribute::ErrorCode(code));
         });
+    }
+
+    fn refused(&mut self, asker: &Asker, code: ErrorCode<'_>) {
+        self.counters.refused += 1;
+        self.counters.requests.count(asker.flow.transport, asker.method, code.code);
     }
 
     fn answer(&mut self, asker: &Asker, class: Class, write: impl FnOnce(&mut Writer<'_>)) {
