@@ -21,6 +21,7 @@ mod handover;
 mod inbox;
 mod machine;
 mod os;
+mod pace;
 mod peers;
 mod proxy_protocol;
 // Not for use: what fuzz targets and tests try without sockets.

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::pace::Backlog;
+
 /// One entry of a socket's error queue: an ICMP message about something sent to `peer`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Icmp {
@@ -18,6 +20,7 @@ mod imp {
     use std::io::{self, IoSliceMut};
     use std::net::SocketAddr;
     use std::os::fd::{AsFd, AsRawFd};
+    use std::time::Duration;
 
     use mio::net::UdpSocket;
     use mio::{Registry, Token};
@@ -25,7 +28,7 @@ mod imp {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
     use quinn_udp::RecvMeta;
 
-    use super::Icmp;
+    use super::{Backlog, Icmp};
 
     /// Whether a watched socket is told of for as long as something waits in it.
     pub(in super::super) const TELLS_AGAIN: bool = true;
@@ -105,6 +108,33 @@ mod imp {
         set_int(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
     }
 
+    /// Has what is lost repeated each second at least, however often it was before. Linux 6.15 and later.
+    pub(in super::super) fn bound_repetition(socket: &impl AsFd) {
+        let _ = set_int(socket, libc::IPPROTO_TCP, TCP_RTO_MAX_MS, 1000); // an older kernel: as it likes
+    }
+
+    const TCP_RTO_MAX_MS: i32 = 44;
+
+    /// How much of what a connection was given waits to be sent. `None` if the kernel does not tell.
+    #[expect(unsafe_code, reason = "no crate that we use offers this option whole")]
+    pub(in super::super) fn backlog(socket: &impl AsFd) -> Option<Backlog> {
+        let mut info = [0_u8; 192]; // struct tcp_info, as far as it is known here
+        let (mut size, fd) = (info.len() as libc::socklen_t, socket.as_fd().as_raw_fd());
+        // SAFETY: the descriptor is open, since it is borrowed; the kernel writes at most `size` bytes to `info`.
+        let result =
+            unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut size) };
+        let number = |at: usize| Some(u32::from_ne_bytes(*info.get(at..size as usize)?.first_chunk()?));
+        if result != 0 {
+            return None;
+        }
+        let (round_trip, unsent) = (number(TCPI_RTT)?, number(TCPI_NOTSENT_BYTES)?);
+        Some(Backlog { unsent: unsent.into(), round_trip: Duration::from_micros(round_trip.into()) })
+    }
+
+    /// Where `struct tcp_info` has these; the second since Linux 4.6.
+    const TCPI_RTT: usize = 68;
+    const TCPI_NOTSENT_BYTES: usize = 144;
+
     /// The next entry of the error queue; `Ok(None)` for one that is no ICMP message, `WouldBlock` at its end.
     pub(in super::super) fn next_error(socket: &impl AsFd) -> io::Result<Option<Icmp>> {
         let mut start_of_datagram = [0; 64];
@@ -150,7 +180,7 @@ mod imp {
     use mio::{Interest, Registry, Token};
     use quinn_udp::RecvMeta;
 
-    use super::Icmp;
+    use super::{Backlog, Icmp};
 
     pub(in super::super) const TELLS_AGAIN: bool = false;
 
@@ -176,14 +206,18 @@ mod imp {
     pub(in super::super) fn bound_unsent<S>(_: &S, _: i32) -> io::Result<()> {
         Ok(())
     }
+    pub(in super::super) fn bound_repetition<S>(_: &S) {}
+    pub(in super::super) fn backlog<S>(_: &S) -> Option<Backlog> {
+        None
+    }
     pub(in super::super) fn next_error<S>(_: &S) -> io::Result<Option<Icmp>> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
 pub(super) use imp::{
-    TELLS_AGAIN, allow_fragments, bound_unsent, next_error, receive_one, receive_trains, tell_destination, tell_errors,
-    watch,
+    TELLS_AGAIN, allow_fragments, backlog, bound_repetition, bound_unsent, next_error, receive_one, receive_trains,
+    tell_destination, tell_errors, watch,
 };
 
 /// A socket's error that ends nothing: it is that of an earlier datagram, or of a full buffer.

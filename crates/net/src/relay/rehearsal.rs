@@ -12,8 +12,9 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::cut::cut;
 use super::machine::Frame;
+use super::pace::Backlog;
 pub use super::proxy_protocol::{LONGEST as LONGEST_PROXY_HEADER, ProxyHeader, read as read_proxy_header};
-use super::stream::{Ending, Stage, Stream, Taken};
+use super::stream::{Ending, Stage, Stream, Taken, Wire};
 use crate::StreamConfig;
 use crate::admission::Admission;
 
@@ -137,6 +138,12 @@ struct Pipe {
     incoming: VecDeque<u8>,
     outgoing: Vec<u8>,
     room: usize,
+}
+
+impl Wire for Pipe {
+    fn backlog(&self) -> Option<Backlog> {
+        None
+    }
 }
 
 impl Read for Pipe {

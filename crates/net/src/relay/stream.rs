@@ -1,7 +1,7 @@
 //! One connection of a client: reading through TLS, writing with a bound.
 //!
-//! Relayed media is never queued behind a connection that is behind: it is dropped before it enters the stream, so that
-//! what arrives late does not make everything later. Only answers wait, and only so many bytes of them.
+//! Relayed media is never queued behind a connection that is behind ([`super::pace`]): it is dropped before it enters the
+//! stream, so that what arrives late does not make everything later. Only answers wait, and only so many bytes of them.
 
 use std::io::{self, Read, Write};
 
@@ -9,10 +9,24 @@ use farspeak_sansio::{Flow, Instant};
 use mio::net::TcpStream;
 use rustls::ServerConnection;
 
+use super::os;
+use super::pace::{Backlog, Pace};
 use super::proxy_protocol::{self, ProxyHeader};
 use crate::admission::Seat;
 
-/// One connection. Any `S` that reads and writes will do, so that it can be tried without a kernel.
+/// What a stream lies on: a socket, or whatever else, so that it can be tried without a kernel.
+pub(super) trait Wire: Read + Write {
+    /// What waits to be sent, if that can be known.
+    fn backlog(&self) -> Option<Backlog>;
+}
+
+impl Wire for TcpStream {
+    fn backlog(&self) -> Option<Backlog> {
+        os::backlog(self)
+    }
+}
+
+/// One connection.
 pub(super) struct Stream<S = TcpStream> {
     pub socket: S,
     pub flow: Flow,
@@ -27,6 +41,8 @@ pub(super) struct Stream<S = TcpStream> {
     pub pending: Vec<u8>,
     /// What is to be written, in this turn or when the connection takes more.
     pub out: Vec<u8>,
+    /// Whether what is written is sent in time.
+    pace: Pace,
     /// Since when the connection takes nothing.
     pub stalled: Option<Instant>,
     pub ending: Ending,
@@ -82,7 +98,7 @@ pub(super) enum Taken {
     TooMany,
 }
 
-impl<S: Read + Write> Stream<S> {
+impl<S: Wire> Stream<S> {
     /// A connection that has just been accepted.
     pub(super) fn new(
         socket: S,
@@ -102,6 +118,7 @@ impl<S: Read + Write> Stream<S> {
             heard: now,
             pending: Vec::new(),
             out: Vec::new(),
+            pace: Pace::new(now),
             stalled: None,
             ending: Ending::No,
             dirty: false,
@@ -242,7 +259,8 @@ impl<S: Read + Write> Stream<S> {
             self.write(now);
         }
         let most = if relayed { MOST_RELAYED } else { MOST_WAITING };
-        if relayed && self.stalled.is_some() || self.out.len() + bytes.len() > most {
+        let late = relayed && (self.stalled.is_some() || self.pace.is_behind(now, || self.socket.backlog()));
+        if late || self.out.len() + bytes.len() > most {
             if !relayed {
                 self.ending = Ending::Cut;
             }
@@ -268,6 +286,7 @@ impl<S: Read + Write> Stream<S> {
             while !self.out.is_empty() {
                 match self.socket.write(&self.out) {
                     Ok(length) => {
+                        self.pace.wrote(length);
                         self.out.drain(..length);
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -279,7 +298,7 @@ impl<S: Read + Write> Stream<S> {
         loop {
             while tls.wants_write() {
                 match tls.write_tls(&mut self.socket) {
-                    Ok(_) => {}
+                    Ok(length) => self.pace.wrote(length),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
                 }
@@ -334,3 +353,67 @@ const WRITE_NOW: usize = 16 << 10;
 const MOST_RELAYED: usize = 64 << 10;
 /// Bytes that wait for a client that takes none.
 const MOST_WAITING: usize = 96 << 10;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use farspeak_sansio::{FlowId, Transport};
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::StreamConfig;
+    use crate::admission::Admission;
+
+    const FRAME: [u8; 208] = [7; 208];
+
+    /// A connection whose client takes what the kernel takes for it: in both directions as much as is usual, or little.
+    fn stalled(window: usize) -> (Stream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        client.set_recv_buffer_size(window).unwrap();
+        client.connect(&listener.local_addr().unwrap().into()).unwrap();
+        let (socket, remote) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        SockRef::from(&socket).set_tcp_nodelay(true).unwrap();
+        let seat = Admission::new(&StreamConfig::default(), &Arc::default()).admit(remote).unwrap();
+        let flow = Flow {
+            id: FlowId::new(0, 0, 1),
+            transport: Transport::Tcp,
+            local: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            remote,
+        };
+        let stream = Stream::new(TcpStream::from_std(socket), flow, None, seat, Stage::Open, Instant::ZERO);
+        (stream, client.into())
+    }
+
+    #[test]
+    fn voice_does_not_gather_in_the_kernel_behind_a_reader_that_stalls() {
+        for window in [4096, 100_000] {
+            let (mut stream, mut client) = stalled(window);
+            let mut now = Instant::ZERO;
+            let mut taken = 0;
+            // More than the client's window holds, a frame each 20 ms.
+            for _ in 0..3000 {
+                now += Duration::from_millis(20);
+                taken += if stream.queue(&FRAME, true, now) { FRAME.len() } else { 0 };
+                stream.write(now);
+                let unsent = stream.socket.backlog().unwrap().unsent;
+                assert!(unsent <= 10 * FRAME.len() as u64, "{unsent} bytes wait with a window of {window}");
+            }
+            assert!(taken < 3000 * FRAME.len());
+            // It reads again: what was taken comes whole, and frames pass as before.
+            client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            client.read_exact(&mut vec![0; taken]).unwrap();
+            while stream.socket.backlog().unwrap().unsent > 0 {}
+            now += Duration::from_millis(40);
+            assert!(stream.queue(&FRAME, true, now));
+            stream.write(now);
+            let mut frame = [0; FRAME.len()];
+            client.read_exact(&mut frame).unwrap();
+            assert_eq!(frame, FRAME);
+        }
+    }
+}

@@ -75,6 +75,7 @@ impl Streams {
     pub(super) fn prepare(&self, socket: &TcpStream) -> io::Result<()> {
         socket.set_nodelay(true)?;
         os::bound_unsent(socket, MOST_UNSENT)?;
+        os::bound_repetition(socket);
         let reference = SockRef::from(socket);
         let keep_alive = TcpKeepalive::new()
             .with_time(self.config.tcp_keep_alive)
@@ -247,5 +248,6 @@ impl Streams {
     }
 }
 
-/// Bytes that the kernel takes beyond what it may send at once: an eighth of a second of video, a second of voice.
+/// Bytes after which the kernel does not begin another segment of what it cannot send yet: an eighth of a second of video.
+/// How long anything lies there is for [`super::pace`].
 const MOST_UNSENT: i32 = 16 << 10;
