@@ -17,6 +17,7 @@ mod acceptor;
 mod connections;
 mod counters;
 mod cut;
+mod errands;
 mod handover;
 mod inbox;
 mod machine;

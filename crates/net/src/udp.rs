@@ -127,7 +127,9 @@ pub(crate) async fn run<O: Owner>(owner: Rc<O>, port: Rc<UdpPort>) {
         let Ok(ready) = port.socket.ready(Interest::READABLE | Interest::ERROR).await else { return };
         let now = owner.now();
         if ready.is_error() {
-            while let Ok(remote) = port.socket.try_io(Interest::ERROR, || os::undeliverable(&port.socket)) {
+            for _ in 0..owner.batch() {
+                let told = port.socket.try_io(Interest::ERROR, || os::undeliverable(&port.socket));
+                let Ok(remote) = told else { break };
                 let Some(remote) = remote else { continue };
                 owner.datagram_failed(now, port.flow(local_towards(port.bound, remote), remote));
             }

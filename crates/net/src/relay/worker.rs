@@ -73,8 +73,11 @@ impl<M: PacketMachine> Worker<M> {
             self.now = self.clock.now();
             self.counters.turns += 1;
             let mut has_mail = false;
-            for event in &events {
+            for (number, event) in events.iter().enumerate() {
                 has_mail |= token::kind(event.token()) == token::WAKER;
+                if number % SHARE == SHARE - 1 {
+                    self.hear_clients(&mut arena);
+                }
                 if !self.guard(|worker| worker.handle(event, &mut arena)) {
                     self.postpone(event.token()); // it may have more, and will not be told again
                 }
@@ -99,6 +102,13 @@ impl<M: PacketMachine> Worker<M> {
         }
     }
 
+    /// Listeners that have more get a turn beside each few relay sockets: there are few of them, and each has all clients.
+    fn hear_clients(&mut self, arena: &mut Arena) {
+        for index in self.sockets.postponed_listeners() {
+            self.guard(|worker| worker.receive_from_clients(index, arena));
+        }
+    }
+
     /// How long to wait for packets.
     fn patience(&self) -> Option<Duration> {
         if !self.postponed.is_empty() {
@@ -110,7 +120,7 @@ impl<M: PacketMachine> Worker<M> {
 
     /// Contains a panic of the machine: it costs what was just being done, not everybody's calls. Returns whether there was
     /// none.
-    fn guard(&mut self, act: impl FnOnce(&mut Self)) -> bool {
+    pub(super) fn guard(&mut self, act: impl FnOnce(&mut Self)) -> bool {
         let whole = catch_unwind(AssertUnwindSafe(|| act(self))).is_ok();
         if !whole {
             self.counters.panics += 1;
@@ -388,69 +398,6 @@ impl<M: PacketMachine> Worker<M> {
         client.transport != Transport::Udp && client.id.shard() != self.shard
     }
 
-    // Other threads.
-
-    /// Sees to what other threads have left; false if the loop is to end.
-    fn read_inbox(&mut self, arena: &mut Arena, packets: &mut Packets) -> bool {
-        self.guard(|worker| worker.read_packets(arena, packets));
-        // What comes meanwhile wakes the loop anew, and waits until packets have had their turn.
-        for _ in 0..self.inboxes[usize::from(self.shard)].mail_count() {
-            let Some(mail) = self.inboxes[usize::from(self.shard)].take_mail() else { break };
-            if matches!(mail, Mail::Stop) {
-                self.guard(|worker| {
-                    worker.machine.close(worker.now);
-                    worker.act();
-                    worker.close_streams();
-                });
-                return false;
-            }
-            self.guard(|worker| worker.open(mail, arena));
-        }
-        true
-    }
-
-    fn read_packets(&mut self, arena: &mut Arena, packets: &mut Packets) {
-        self.inboxes[usize::from(self.shard)].take_packets(packets);
-        let mut at = 0;
-        let list = std::mem::take(&mut packets.list);
-        for (errand, length) in &list {
-            let bytes = &packets.bytes[at..at + *length as usize];
-            at += bytes.len();
-            if let Errand::Stream { client, relayed } = errand {
-                self.streams.send(client, bytes, *relayed, self.now, &mut self.counters);
-                if !relayed && let Some(slot) = self.streams.release(client.id) {
-                    self.postpone(token::new(token::STREAM, slot));
-                }
-                continue;
-            }
-            let data = HEADROOM..HEADROOM + bytes.len();
-            arena.bytes[data.clone()].copy_from_slice(bytes);
-            let origin = match *errand {
-                Errand::Relayed { to, from } => Origin::Relayed { to, from },
-                Errand::Client(client) | Errand::Stream { client, .. } => Origin::Client(client),
-            };
-            self.show(origin, &mut arena.bytes, data);
-        }
-        packets.list = list;
-        packets.list.clear();
-        packets.bytes.clear();
-    }
-
-    fn open(&mut self, mail: Mail<M>, arena: &mut Arena) {
-        match mail {
-            Mail::Run(command) => {
-                command(&mut self.machine, &self.counters, self.now);
-                self.act();
-            }
-            Mail::TakeOver(handover) => self.take_over(*handover, arena),
-            Mail::Join(join) => self.take_in_peer(*join),
-            Mail::CloseClient(client) => self.streams.close(client, Ending::Flush),
-            Mail::CloseConnection { home, connection } => self.close_connection(home, connection),
-            Mail::ConnectionClosed { connection } => self.connection_closed(connection),
-            Mail::Stop => {} // seen before
-        }
-    }
-
     // Time.
 
     fn keep_time(&mut self) {
@@ -486,6 +433,8 @@ impl<M: PacketMachine> Worker<M> {
 
 /// Sockets that are told of in one turn.
 const EVENTS: usize = 1024;
+/// Sockets that are seen to before listeners that have more get a turn.
+const SHARE: usize = 32;
 /// Entries read from one error queue in one turn.
 const ERRORS: usize = 16;
 /// Panics after which a loop is dead rather than doubtful.
