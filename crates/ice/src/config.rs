@@ -181,7 +181,8 @@ pub struct Timing {
     pub gathering: Schedule,
     /// How long UDP to TURN servers is tried before TCP is tried as well, and TCP before TLS. Default 500 ms.
     pub fall_back: Duration,
-    /// How long allocations that the selected pairs do not use are kept after the end. Default 3 s (RFC 8445 §8.3.1).
+    /// How long allocations that the selected pairs do not use are kept after the end, and data is taken over the pair from
+    /// before a restart. Default 3 s (RFC 8445 §8.3.1).
     pub linger: Duration,
     /// How long failure is not declared (the PAC timer). Default 39.5 s (RFC 8863 §4).
     pub patience: Duration,

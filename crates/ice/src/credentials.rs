@@ -17,7 +17,7 @@ pub struct BadCredentials;
 
 impl fmt::Display for BadCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an ICE user fragment has 4 to 256 letters, digits, + or /, a password 22 to 256")
+        f.write_str("an ICE user fragment has 4 to 256 visible characters but colons, a password 22 to 256")
     }
 }
 
@@ -25,8 +25,13 @@ impl std::error::Error for BadCredentials {}
 
 impl Credentials {
     /// The peer's, as signalling brought them.
+    ///
+    /// Deviation: RFC 8839 §5.4 has letters, digits, `+` and `/`. Some peers use more, and nothing depends on it but that
+    /// the user name can be cut at its colon.
     pub fn new(ufrag: &str, password: &str) -> Result<Self, BadCredentials> {
-        let fits = is_ufrag(ufrag) && (22..=256).contains(&password.len()) && password.bytes().all(is_ice_char);
+        let fits = is_ufrag(ufrag)
+            && (22..=256).contains(&password.len())
+            && password.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Self { ufrag: ufrag.into(), password: password.into() }).ok_or(BadCredentials)
     }
 
@@ -57,7 +62,7 @@ pub(crate) const fn is_ice_char(byte: u8) -> bool {
 }
 
 pub(crate) fn is_ufrag(text: &str) -> bool {
-    (4..=256).contains(&text.len()) && text.bytes().all(is_ice_char)
+    (4..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
 }
 
 fn text(rng: &mut (impl Rng + ?Sized), length: usize) -> String {
@@ -84,9 +89,15 @@ mod tests {
         let long = "a".repeat(257);
         let password = "abcdefghijklmnopqrstuv";
         assert!(Credentials::new("abcd", password).is_ok());
-        for (ufrag, password) in
-            [("abc", password), ("ab:d", password), (&long, password), ("abcd", "short"), ("abcd", &long)]
-        {
+        assert!(Credentials::new("a-b_", "{abcdefgh-ijklm-nopqrs}").is_ok());
+        for (ufrag, password) in [
+            ("abc", password),
+            ("ab:d", password),
+            ("ab d", password),
+            (&long, password),
+            ("abcd", "short"),
+            ("abcd", &long),
+        ] {
             assert_eq!(Credentials::new(ufrag, password), Err(BadCredentials));
         }
     }

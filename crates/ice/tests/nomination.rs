@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use farspeak_ice::{AgentConfig, Event, Mode, RemoteOptions, SendError, State};
+use farspeak_ice::{AgentConfig, Credentials, Event, Mode, RemoteOptions, SendError, State};
 use farspeak_sansio::Machine;
 use farspeak_stun::Attribute;
 use support::alone::{Alone, LOCAL_TOO, PEER};
@@ -131,6 +131,28 @@ fn refuses_to_be_moved_by_checks_that_somebody_has_recorded() {
         let heard = events(&mut alone).into_iter().any(|event| matches!(event, Event::Data { .. }));
         assert_eq!(heard, mode == Mode::Lite, "to a lite agent it is as nominated as the other");
     }
+}
+
+#[test]
+fn what_is_on_its_way_over_the_old_pair_is_not_lost_by_a_restart() {
+    let config = AgentConfig { tie_breaker: Some(5), ..AgentConfig::default() };
+    let options = RemoteOptions { trickle: true, ..RemoteOptions::default() };
+    let mut alone = a_minute_old(config, options);
+    alone.peer = Credentials::new("next", "zyxwvutsrqponmlkjihgfe").unwrap();
+    let (peer, now) = (alone.peer.clone(), alone.now);
+    alone.agent.restart(now);
+    alone.agent.set_remote(now, &peer, options);
+    let nomination = alone.nomination(None);
+    alone.receive(OTHER, &nomination);
+    alone.serve(Duration::from_millis(500), &[OTHER]);
+    assert_eq!(selected(&alone).as_deref(), Some(OTHER));
+    let mut hears = |after: u64| {
+        alone.pass(Duration::from_secs(after));
+        events(&mut alone);
+        alone.receive(PEER, b"\x80late");
+        events(&mut alone).into_iter().any(|event| matches!(event, Event::Data { .. }))
+    };
+    assert_eq!([hears(0), hears(2), hears(1)], [true, true, false]);
 }
 
 #[test]

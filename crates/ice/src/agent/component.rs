@@ -22,6 +22,8 @@ pub(super) struct Component {
 pub(super) struct Previous {
     pub(super) session: Box<dyn IceSession>,
     pub(super) ufrag: String,
+    /// When it goes, once the new session has selected: till then the peer may send over the old pair.
+    until: Option<Instant>,
 }
 
 impl Component {
@@ -37,7 +39,7 @@ impl Component {
     /// Puts a fresh session in place. Of two restarts in a row, the pair that was selected last carries the data.
     pub(super) fn restart(&mut self, fresh: Self) {
         let old = std::mem::replace(self, fresh);
-        let previous = Previous { session: old.session, ufrag: old.ufrag };
+        let previous = Previous { session: old.session, ufrag: old.ufrag, until: None };
         self.previous = if previous.session.selected().is_some() { Some(previous) } else { old.previous };
     }
 
@@ -48,7 +50,17 @@ impl Component {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let previous = self.previous.as_ref().and_then(|previous| previous.session.poll_timeout());
-        [self.session.poll_timeout(), previous].into_iter().flatten().min()
+        let until = self.previous.as_ref().and_then(|previous| previous.until);
+        [self.session.poll_timeout(), previous, until].into_iter().flatten().min()
+    }
+
+    /// The new session has selected: the old one is heard for a while yet (RFC 8445 §8.3.1).
+    pub(super) fn replace_previous(&mut self, until: Instant) {
+        self.previous.iter_mut().for_each(|previous| previous.until = Some(until));
+    }
+
+    pub(super) fn drop_previous(&mut self, now: Instant) {
+        self.previous.take_if(|previous| previous.until.is_some_and(|until| until <= now));
     }
 
     /// Takes the next event of the session; those of the one before matter no more, but for its consent, which

@@ -166,7 +166,7 @@ impl Agent {
             SessionEvent::Selected(path) => {
                 let of = &mut self.components[at];
                 (of.valid, of.failed, of.consent_lost) = (true, false, false);
-                of.previous = None;
+                of.replace_previous(now + self.config.timing.linger);
                 self.bind_channel(now, path);
                 let relayed = !self.locals.is_socket(path.local);
                 self.emit(Event::Selected { component, local: path.local, remote: path.remote, relayed });
@@ -228,6 +228,7 @@ impl Machine for Agent {
         }
         self.gathering_timeout(now);
         for component in &mut self.components {
+            component.drop_previous(now);
             for session in component.sessions() {
                 if session.poll_timeout().is_some_and(|at| at <= now) {
                     session.handle_timeout(now);
