@@ -73,6 +73,11 @@ impl Admission {
         self.take(remote, false)
     }
 
+    /// Whether three quarters of all connections that there may be are taken.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.connections.get() >= self.limits.connections - self.limits.connections / 4
+    }
+
     /// One connection was refused before its source was asked for.
     pub(crate) fn refuse(&self) {
         self.counters.connections_refused.increment();

@@ -121,7 +121,9 @@ fn waits_for_a_client_whose_stream_broke() {
     let mut alice = Client::over(tcp("203.0.113.7:4000", 3));
     let (relayed, ticket) = allocate_mobile(&mut world, &mut alice);
     alice.bind(&mut world, 0x4000, PEER).ok();
+    assert!(world.server.serves(&alice.flow));
     world.server.handle_client_gone(world.now, alice.flow);
+    assert!(!world.server.serves(&alice.flow));
     world.peer_sends(relayed, PEER, b"nobody is there");
     assert_eq!(world.take_out(), []);
     assert_eq!((world.server.allocations(), world.server.residue().flows), (1, 0));

@@ -44,6 +44,8 @@ counters! {
     stalled_cut,
     /// Connections closed because the client was silent for too long.
     idle_closed,
+    /// Connections closed to make room because the client had nothing here.
+    crowded_out,
     /// Connections closed because what they brought was no message.
     streams_broken,
     /// TLS handshakes that failed.

@@ -96,6 +96,11 @@ pub trait PacketMachine: 'static {
     fn connected(&mut self, _now: Instant, _connection: u32, _result: Result<(), io::ErrorKind>) {}
     /// A connection to or from a peer has ended, and not by [`Action::CloseConnection`].
     fn connection_closed(&mut self, _now: Instant, _connection: u32) {}
+    /// Whether a client has anything here. Who connects and has nothing makes room when connections get scarce. Default: all
+    /// have.
+    fn serves(&self, _client: &Flow) -> bool {
+        true
+    }
     /// A client's connection is gone.
     fn handle_client_gone(&mut self, now: Instant, client: Flow);
     /// The deadline of [`Self::poll_timeout`] has come.

@@ -33,6 +33,7 @@ pub(super) struct Stream<S = TcpStream> {
     pub tls: Option<Box<ServerConnection>>,
     pub seat: Seat,
     pub stage: Stage,
+    pub accepted: Instant,
     /// When the stage began.
     pub since: Instant,
     /// When the client last sent anything.
@@ -114,6 +115,7 @@ impl<S: Wire> Stream<S> {
             tls,
             seat,
             stage,
+            accepted: now,
             since: now,
             heard: now,
             pending: Vec::new(),

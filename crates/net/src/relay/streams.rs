@@ -206,8 +206,10 @@ impl Streams {
         Some(stream.flow) // dropping the socket takes it out of the loop's interest
     }
 
-    /// Ends what has taken too long; once a second or so.
-    pub(super) fn sweep(&mut self, now: Instant, counters: &mut RelayCounters) {
+    /// Ends what has taken too long; once a second or so. While connections are scarce, that includes those whose clients have
+    /// had time to ask for something and have nothing: `serves` says who has.
+    pub(super) fn sweep(&mut self, now: Instant, counters: &mut RelayCounters, serves: impl Fn(&Flow) -> bool) {
+        let scarce = self.admission.is_filling();
         for slot in 0..self.slots.len() as u32 {
             let config = &self.config;
             let (handshake, first, message, idle, write) = (
@@ -225,6 +227,14 @@ impl Streams {
                 _ if stream.held.is_some_and(|since| now - since >= message) => &mut counters.stalled_cut,
                 Stage::Open if !stream.pending.is_empty() && waited >= message => &mut counters.stalled_cut,
                 Stage::Open if now - stream.heard >= idle => &mut counters.idle_closed,
+                Stage::Open
+                    if scarce
+                        && now - stream.accepted >= first
+                        && stream.spliced.is_none()
+                        && !serves(&stream.flow) =>
+                {
+                    &mut counters.crowded_out
+                }
                 // A peer may be slower than its client, and the other way around.
                 _ if stream.spliced.is_some() => {
                     stream.shrink();
@@ -251,3 +261,47 @@ impl Streams {
 /// Bytes after which the kernel does not begin another segment of what it cannot send yet: an eighth of a second of video.
 /// How long anything lies there is for [`super::pace`].
 const MOST_UNSENT: i32 = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_has_nothing_makes_room_and_only_when_there_is_little() {
+        let poll = mio::Poll::new().unwrap();
+        let config = StreamConfig { max_connections: 8, ..StreamConfig::default() };
+        let admission = Admission::new(&config, &Arc::default());
+        let mut streams = Streams::new(0, 1, config, admission);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut clients = Vec::new();
+        let mut connect = |streams: &mut Streams, now| {
+            clients.push(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let (socket, remote) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let (socket, local) = (TcpStream::from_std(socket), listener.local_addr().unwrap());
+            let seat = streams.admission.admit(remote).unwrap();
+            let ends = Ends { local, remote };
+            let arrival = Arrival { socket, tls: None, ends, seat, stage: Stage::FirstMessage };
+            let slot = streams.insert(poll.registry(), now, arrival).unwrap();
+            streams.keep(slot, b"", now, true);
+        };
+        let mut counters = RelayCounters::default();
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        let mut sweep = |streams: &mut Streams, now| {
+            // The first client has something here.
+            streams.sweep(now, &mut counters, |flow| flow.id.slot() == 0);
+            while streams.flush_next(now).is_some() {}
+            streams.flows().len()
+        };
+        (0..5).for_each(|_| connect(&mut streams, at(0)));
+        assert_eq!(sweep(&mut streams, at(60)), 5, "there is room");
+        connect(&mut streams, at(60));
+        assert_eq!(sweep(&mut streams, at(61)), 2, "whoever has something, and whoever has just come");
+        assert_eq!(sweep(&mut streams, at(120)), 2, "there is room");
+        assert_eq!(counters.crowded_out, 4);
+    }
+}

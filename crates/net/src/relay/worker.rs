@@ -407,7 +407,7 @@ impl<M: PacketMachine> Worker<M> {
         }
         if self.sweep <= self.now {
             self.sweep = self.now + self.streams.config.sweep;
-            self.streams.sweep(self.now, &mut self.counters);
+            self.streams.sweep(self.now, &mut self.counters, |client| self.machine.serves(client));
             self.sweep_peers();
             for index in 0..self.acceptors.len() as u32 {
                 if self.acceptors[index as usize].is_to_try_again() {

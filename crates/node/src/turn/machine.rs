@@ -53,6 +53,10 @@ impl PacketMachine for TurnMachine {
         self.server.connection_closed(now, ConnectionId::new(connection));
     }
 
+    fn serves(&self, client: &Flow) -> bool {
+        self.server.serves(client)
+    }
+
     fn handle_client_gone(&mut self, now: Instant, client: Flow) {
         self.server.handle_client_gone(now, client);
     }

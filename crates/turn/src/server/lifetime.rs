@@ -140,6 +140,12 @@ impl Server {
         self.ledger.relayed(&allocation.owner.user, sent, received);
     }
 
+    /// Whether a client has an allocation, here or on another shard: a driver that is short of connections need not keep those of
+    /// others.
+    pub fn serves(&self, client: &Flow) -> bool {
+        self.flows.get(client).is_some()
+    }
+
     /// A client's stream has ended, or its flow failed.
     ///
     /// Its allocation ends, unless it is one that may move (RFC 8016): that one waits for its client until it expires. Of
