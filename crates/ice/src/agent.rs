@@ -270,6 +270,7 @@ impl Agent {
         }
         self.own = Credentials::random(&mut *self.rng);
         self.generation += 1;
+        self.forget_generation();
         self.remote = Remote::default();
         let mut components = std::mem::take(&mut self.components);
         for component in &mut components {

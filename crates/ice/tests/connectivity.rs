@@ -270,14 +270,14 @@ fn everybody_reaches_everybody_with_10_percent_loss() {
 fn two_behind_one_translator_meet_inside_even_without_hairpin() {
     for mapping in KINDS {
         for filtering in KINDS {
-            for controlling in 0..2 {
+            for (controlling, loss) in [(0, 0.0), (1, 0.0), (0, 0.05), (1, 0.05), (0, 0.1), (1, 0.1)] {
                 let left = end(Translated(mapping, filtering), 0, controlling == 0);
                 let right = end(Translated(mapping, filtering), 1, controlling == 1);
-                let outcome = run(5, left, right, 0.05, |net, hosts| {
+                let outcome = run(5, left, right, loss, |net, hosts| {
                     let nat = net.nat("nat", Nat::new(mapping, filtering).hairpin(false), ["203.0.113.1"]);
                     hosts.into_iter().for_each(|host| net.put_behind(host, nat));
                 });
-                assert!(outcome.direct, "{mapping:?} {filtering:?}");
+                assert!(outcome.direct, "{mapping:?} {filtering:?} {loss}");
             }
         }
     }

@@ -71,6 +71,34 @@ fn two_that_tell_only_their_relay_meet_inside_the_server() {
 }
 
 #[test]
+fn where_the_peer_was_in_former_sessions_is_let_in_no_longer() {
+    let left = End::new(&["10.0.0.2"]).controlling().config(through(&[Transport::Udp]));
+    let (mut world, turn) = world(7, left, End::new(&["10.0.0.3"]));
+    world.start();
+    world.connect();
+    for round in 0..20 {
+        world.drop_mail();
+        for end in 0..2 {
+            world.agent(end, farspeak_ice::Agent::restart);
+        }
+        world.exchange_credentials();
+        for n in 1..=10 {
+            let line = format!("candidate:9{n} 1 UDP 1 9.9.{round}.{n} 7000 typ host");
+            world.agent(0, |agent, now| agent.add_remote_candidate(now, line.parse().unwrap()));
+        }
+        world.connect();
+        world.talk();
+        world.run(Duration::from_secs(40));
+    }
+    // Those that nobody wants any more end by themselves (RFC 8656 §9).
+    world.run(Duration::from_secs(600));
+    world.talk();
+    let sessions: Vec<_> = world.net.machine(turn).server.sessions(world.net.now()).collect();
+    let counts: Vec<_> = sessions.iter().map(|session| (session.permissions, session.channels)).collect();
+    assert_eq!(counts, [(11, 1)], "those of the last session, and its one channel");
+}
+
+#[test]
 fn the_better_way_to_a_relay_is_the_only_one_taken_and_an_unused_relay_is_given_back() {
     let all = through(&[Transport::Udp, Transport::Tcp, Transport::Tls]);
     let left = End::new(&["192.0.2.1"]).controlling().config(&all);

@@ -23,6 +23,8 @@ pub(super) struct Relays {
     relays: Vec<Relay>,
     /// When those that nobody uses are given back.
     release_at: Option<Instant>,
+    /// Where the peer was in the generation before: let in until the new one is settled.
+    former: Vec<IpAddr>,
 }
 
 struct Relay {
@@ -31,6 +33,8 @@ struct Relay {
     /// The socket that it is asked from, or that stands for its component and interface.
     socket: Socket,
     stage: Stage,
+    /// Peers with a channel.
+    bound: Vec<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,14 +137,15 @@ impl Agent {
             let config = client::Config {
                 families: Families::Both,
                 schedule,
-                peers: self.config.limits.remote_candidates,
+                // Of this generation and the one before.
+                peers: 2 * self.config.limits.remote_candidates * self.components.len(),
                 channels: self.config.limits.remote_candidates,
                 ..client::Config::for_user(&login.username, &login.password)
             };
             let flow = Flow::unbound(transport, socket.local, address);
             let client = Client::new(config, flow, Box::new(Derived::new(&mut *self.rng)));
             let stage = Stage::Waiting(now + self.config.timing.fall_back * u32::from(way(transport)));
-            self.relays.relays.push(Relay { client, server, socket, stage });
+            self.relays.relays.push(Relay { client, server, socket, stage, bound: Vec::new() });
         }
     }
 
@@ -179,6 +184,30 @@ impl Agent {
     pub(super) fn bind_channel(&mut self, now: Instant, path: Path) {
         if let Some(relay) = self.relays.holding(path.local) {
             relay.client.bind(now, path.remote);
+            relay.bound.push(path.remote);
+        }
+    }
+
+    /// A generation ends: what the one before it left is over.
+    pub(super) fn forget_generation(&mut self) {
+        self.forget_former();
+        self.relays.former.extend(self.remote.addresses.iter().copied());
+    }
+
+    /// Gives up permissions and channels for where the peer has been and is sent to no more.
+    fn forget_former(&mut self) {
+        let used: Vec<SocketAddr> =
+            self.components.iter().filter_map(|of| of.sendable()).map(|path| path.remote).collect();
+        let addresses = &self.remote.addresses;
+        let is_needed = |ip: &IpAddr| addresses.contains(ip) || used.iter().any(|remote| remote.ip() == *ip);
+        let (kept, over): (Vec<IpAddr>, _) = std::mem::take(&mut self.relays.former).into_iter().partition(is_needed);
+        self.relays.former = kept.into_iter().filter(|ip| !addresses.contains(ip)).collect();
+        for relay in &mut self.relays.relays {
+            over.iter().for_each(|ip: &IpAddr| relay.client.forget(*ip));
+            let (kept, gone) = std::mem::take(&mut relay.bound).into_iter().partition(|remote| used.contains(remote));
+            relay.bound = kept;
+            let gone: Vec<SocketAddr> = gone;
+            gone.into_iter().for_each(|remote| relay.client.unbind(remote));
         }
     }
 
@@ -223,6 +252,7 @@ impl Agent {
         if self.state != State::Completed {
             return;
         }
+        self.forget_former();
         let used: Vec<SocketAddr> =
             self.components.iter().filter_map(|of| of.sendable()).map(|path| path.local).collect();
         let is_used = |relay: &Relay| relay.client.relayed().iter().any(|relayed| used.contains(&unscoped(*relayed)));
