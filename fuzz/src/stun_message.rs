@@ -3,8 +3,9 @@
 
 use farspeak_stun::channel_data::ChannelData;
 use farspeak_stun::framing::{Framed, StreamFramer};
-use farspeak_stun::long_term::{Nonces, SecurityFeatures};
-use farspeak_stun::{AttributeType, Integrity, Key, Message, Writer};
+use farspeak_stun::limit::longest_answer;
+use farspeak_stun::long_term::{Authority, Credentials, Nonces, SecurityFeatures, Verdict};
+use farspeak_stun::{AttributeType, Class, Integrity, Key, Message, Writer, short_term};
 
 /// Reads `data` as a datagram and as a stream.
 pub fn fuzz(data: &[u8]) {
@@ -14,6 +15,7 @@ pub fn fuzz(data: &[u8]) {
         assert!(message.check_integrity(&key).is_err() || data.len() > 40);
         let _ = (message.check_fingerprint(), message.check_integrity_sha256(&key, 16));
         let _ = message.not_understood(AttributeType::is_known).count();
+        authenticate(&message);
         if let Ok(Some(nonce)) = message.nonce() {
             let nonces = Nonces::new(&[1; 32], std::time::Duration::from_secs(60));
             let client = std::net::SocketAddr::from(([192, 0, 2, 1], 4000));
@@ -28,6 +30,25 @@ pub fn fuzz(data: &[u8]) {
         assert!(data[4..].starts_with(channel.data));
     }
     assert_eq!(pieces(data, 1), pieces(data, usize::MAX));
+}
+
+/// Nobody is let in without a key, and who is refused gets an answer that fits.
+fn authenticate(message: &Message<'_>) {
+    let key = || Some(Key::from_bytes(&[7; 32]));
+    assert!(short_term::check(message, |_| key()).is_err());
+    let now = farspeak_sansio::Instant::ZERO;
+    let client = std::net::SocketAddr::from(([192, 0, 2, 1], 4000));
+    let authority = Authority::new("example.org", Nonces::new(&[1; 32], std::time::Duration::from_secs(60)));
+    let refused = authority.check(now, client, message, |_, _| key()).expect_err("nobody knows the key");
+    let mut buffer = [0; 256];
+    let room = longest_answer(message.bytes().len(), client.ip()).min(buffer.len());
+    if let Some(response) = authority.refuse(now, client, message, refused, &mut buffer[..room]) {
+        let response = Message::parse(response).expect("what we write parses");
+        assert_eq!((response.class(), response.transaction_id()), (Class::Error, message.transaction_id()));
+    }
+    let mut credentials = Credentials::new("alice", "secret");
+    let verdict = credentials.judge(message, message);
+    assert_eq!(verdict == Verdict::Retry, credentials.is_challenged());
 }
 
 /// Every attribute that can be read can be written, and is the same then; seals of ours on it are right.

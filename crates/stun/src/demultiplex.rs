@@ -23,6 +23,12 @@ pub enum Protocol {
 /// Tells whom a datagram is for; an empty one is nobody's.
 ///
 /// A byte is a hint, not a proof: each protocol still checks what it gets, STUN by cookie and FINGERPRINT.
+///
+/// ```
+/// use farspeak_stun::demultiplex::{Protocol, classify};
+///
+/// assert_eq!(classify(b"\x80\x00..."), Protocol::Rtp);
+/// ```
 pub const fn classify(datagram: &[u8]) -> Protocol {
     match datagram {
         [0..=3, ..] => Protocol::Stun,

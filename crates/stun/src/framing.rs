@@ -65,6 +65,16 @@ pub fn measure_among(bytes: &[u8], longest: usize, channels: &RangeInclusive<u16
 ///
 /// It holds at most one message of `longest` bytes and what came with it in the same piece; a stream that gets out of
 /// step stays so.
+///
+/// ```
+/// use farspeak_stun::framing::{Framed, StreamFramer};
+///
+/// let mut framer = StreamFramer::new(2048);
+/// framer.push(&[0x40, 0x01, 0, 3, b'a', b'b']); // a channel's first bytes
+/// assert_eq!(framer.next(), None);
+/// framer.push(&[b'c', 0]); // and the rest, padded
+/// assert_eq!(framer.next(), Some(Framed::ChannelData(b"\x40\x01\x00\x03abc")));
+/// ```
 #[derive(Clone, Debug)]
 pub struct StreamFramer {
     buffer: Vec<u8>,

@@ -1,6 +1,39 @@
 //! The long-term credential mechanism, RFC 8489 §9.2: both ends of challenge and answer, and the nonce between them.
 //!
 //! [`Credentials`] is the client's memory of a server; [`Authority`] the server's checks, without memory.
+//!
+//! ```
+//! use farspeak_sansio::Instant;
+//! use farspeak_stun::long_term::{Account, Authority, Credentials, Nonces, Verdict};
+//! use farspeak_stun::{Class, Key, Message, Method, TransactionId, Writer};
+//!
+//! let authority = Authority::new("example.org", Nonces::new(&[7; 32], std::time::Duration::from_secs(3600)));
+//! let find = |account: Account<'_>, algorithm| match (account, algorithm) {
+//!     (Account::Username("alice"), 2) => Key::long_term_sha256("alice", "example.org", "wonderland").ok(),
+//!     _ => None,
+//! };
+//! let (now, client) = (Instant::ZERO, "192.0.2.7:4000".parse()?);
+//! let mut credentials = Credentials::new("alice", "wonderland");
+//!
+//! // A first request carries nothing; the server challenges.
+//! let (mut bytes, mut answer) = ([0; 548], [0; 548]);
+//! let open = Writer::new(&mut bytes, Class::Request, Method::ALLOCATE, TransactionId([1; 12])).finish()?;
+//! let open = Message::parse(open)?;
+//! let refused = authority.check(now, client, &open, find).unwrap_err();
+//! let challenge = authority.refuse(now, client, &open, refused, &mut answer).expect("there is room");
+//! assert_eq!(credentials.judge(&open, &Message::parse(challenge)?), Verdict::Retry);
+//!
+//! // The next one is sealed, and so will be the answer.
+//! let mut bytes = [0; 548];
+//! let mut writer = Writer::new(&mut bytes, Class::Request, Method::ALLOCATE, TransactionId([2; 12]));
+//! credentials.seal(&mut writer);
+//! let sealed = Message::parse(writer.finish()?)?;
+//! let authenticated = authority.check(now, client, &sealed, find).expect("she is alice");
+//! let mut writer = Writer::respond(&mut answer, Class::Success, &sealed);
+//! authenticated.seal(&mut writer);
+//! assert_eq!(credentials.judge(&sealed, &Message::parse(writer.finish()?)?), Verdict::Accept);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod authority;
 mod credentials;

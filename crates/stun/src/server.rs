@@ -62,7 +62,25 @@ pub struct Answer {
     pub to: SocketAddr,
 }
 
-/// The server.
+/// The server: a machine without timers or events.
+///
+/// ```no_run
+/// # use farspeak_sansio::{Flow, Instant, Transport};
+/// # use farspeak_stun::{BindingServer, ServerConfig};
+/// # let seed = 1; // random and secret
+/// let mut server = BindingServer::new(ServerConfig { seed, ..ServerConfig::default() });
+/// let socket = std::net::UdpSocket::bind("192.0.2.1:3478")?;
+/// let (origin, mut request, mut answer) = (std::time::Instant::now(), [0; 2048], [0; 1500]);
+/// loop {
+///     let (length, client) = socket.recv_from(&mut request)?;
+///     let now = Instant::ZERO + origin.elapsed();
+///     let flow = Flow::unbound(Transport::Udp, socket.local_addr()?, client);
+///     if let Some(sent) = server.answer(now, &flow, &request[..length], &mut answer) {
+///         socket.send_to(&answer[..sent.length], sent.to)?;
+///     }
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct BindingServer {
     config: ServerConfig,

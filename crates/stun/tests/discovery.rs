@@ -9,7 +9,7 @@ use std::time::Duration;
 use farspeak_sansio::{Flow, Instant, Machine, SplitMix64, Transport};
 use farspeak_sim::{Dependence as Kind, Link, Nat, Network, PortAssignment};
 use farspeak_stun::discovery::{Behaviour, BehaviourReport, Dependence, Lifetime, LifetimeConfig, LifetimeReport};
-use farspeak_stun::{Alternate, Attribute, BindingServer, Class, Message, ServerConfig, Writer};
+use farspeak_stun::{Alternate, Attribute, BindingServer, Class, ErrorCode, Message, ServerConfig, Writer};
 
 const KINDS: [Kind; 3] = [Kind::EndpointIndependent, Kind::AddressDependent, Kind::AddressAndPortDependent];
 
@@ -161,8 +161,39 @@ fn a_server_that_ignores_change_request_leaves_filtering_unknown() {
 }
 
 #[test]
-fn blocked_udp_is_reported_as_nothing_mapped() {
+fn blocked_udp_is_reported_as_no_answer() {
     assert_eq!(behaviour(1, Some(Nat::home_router()), 1.0, true), BehaviourReport::default());
+}
+
+/// As servers do that want credentials for Binding, too.
+#[test]
+fn a_server_that_refuses_to_tell_is_not_taken_for_blocked_udp() {
+    let mut net = Network::new(1);
+    let flow = |port| {
+        Flow::unbound(Transport::Udp, SocketAddr::new("10.0.0.2".parse().unwrap(), port), addr("192.0.2.1:3478"))
+    };
+    let rng = Box::new(SplitMix64::new(1));
+    let machine = Behaviour::begin(Instant::ZERO, flow(4000), Some(flow(4001)), Behaviour::schedule(), rng);
+    let client = net.host("client", ["10.0.0.2"], machine);
+    let strict = net.host("strict", ["192.0.2.1"], server(false));
+    for port in [4000, 4001] {
+        net.bind(client, Transport::Udp, port);
+    }
+    net.bind(strict, Transport::Udp, 3478);
+    net.intercept(strict, move |bytes| {
+        let request = Message::parse(bytes).ok()?;
+        let mut buffer = [0; 128];
+        let mut writer = Writer::respond(&mut buffer, Class::Error, &request);
+        writer.push(Attribute::ErrorCode(ErrorCode::UNAUTHENTICATED));
+        let back = Flow::unbound(Transport::Udp, flow(4000).remote, flow(4000).local);
+        Some((back, writer.finish().unwrap().to_vec()))
+    });
+    let found = Rc::new(RefCell::new(None));
+    let keep = Rc::clone(&found);
+    net.on_event(client, move |_, _, report: BehaviourReport| *keep.borrow_mut() = Some(report));
+    net.at(client, |_, _| ());
+    net.run_for(Duration::from_secs(120));
+    assert_eq!(found.take(), Some(BehaviourReport { answered: true, ..BehaviourReport::default() }));
 }
 
 fn lifetime(nat: Option<Nat>, loss: f64, two_addresses: bool) -> Option<LifetimeReport> {

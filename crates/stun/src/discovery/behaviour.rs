@@ -32,7 +32,9 @@ pub enum Dependence {
 /// What was found. Fields are `None` where it could not be found out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BehaviourReport {
-    /// What the server saw; `None`: UDP does not get through at all.
+    /// Whether the server answered at all, if only with an error; `false`: UDP does not get through.
+    pub answered: bool,
+    /// What the server saw; `None` if it did not tell.
     pub mapped: Option<SocketAddr>,
     /// Whether the server saw another address than our socket's. `None` also if the socket is bound to no particular
     /// address.
@@ -66,6 +68,22 @@ enum Test {
 /// Finds out how the NATs on the way to a server with two addresses behave.
 ///
 /// It emits one [`BehaviourReport`] and is then [done](Self::is_done).
+///
+/// ```
+/// # use farspeak_sansio::{Flow, Instant, Machine, SplitMix64, Transport};
+/// # use farspeak_stun::discovery::Behaviour;
+/// # let server = "192.0.2.1:3478".parse().unwrap();
+/// # let flow = |local: &str| Flow::unbound(Transport::Udp, local.parse().unwrap(), server);
+/// # let (first, second, now) = (flow("10.0.0.2:4000"), flow("10.0.0.2:4001"), Instant::ZERO);
+/// let rng = Box::new(SplitMix64::new(1)); // a secure one in production
+/// let mut behaviour = Behaviour::begin(now, first, Some(second), Behaviour::schedule(), rng);
+/// while let Some(transmit) = behaviour.poll_transmit() {
+///     // From the socket that `transmit.flow.local` names, to its `remote`. What comes back goes into `handle_receive`,
+///     // whoever it comes from; at `poll_timeout` it is `handle_timeout`'s turn.
+///     assert_eq!(transmit.flow.remote, server);
+/// }
+/// assert!(behaviour.poll_event().is_none() && behaviour.poll_timeout().is_some());
+/// ```
 pub struct Behaviour {
     probes: Probes<Test>,
     first: Flow,
@@ -211,6 +229,7 @@ impl Behaviour {
     }
 
     fn replied(&mut self, now: Instant, test: Test, flow: Flow, reply: &Reply<'_>) {
+        self.report.answered = true;
         if reply.message.class() == Class::Error {
             // 420: the server does not do what its OTHER-ADDRESS promised; nothing is learnt.
             return self.probes.forget(if test == Test::ChangeBoth { Test::ChangePort } else { test });
