@@ -205,10 +205,11 @@ impl Survey {
         let Some(report) = asked.behaviour.poll_event() else { return };
         asked.behaviour_done = true;
         asked.report.behaviour = report;
-        asked.report.udp = if report.mapped.is_some() { Reach::Open } else { Reach::Silent };
+        asked.report.udp = if report.answered { Reach::Open } else { Reach::Silent };
         let (name, server) = (&asked.target.name, asked.target.server);
         self.events.push_back(Event::Progress(match report.mapped {
             Some(mapped) => format!("{name}: UDP gets through; {server} sees {mapped}"),
+            None if report.answered => format!("{name}: UDP gets through; {server} does not tell what it sees"),
             None => format!("{name}: UDP to {server} gets no answer"),
         }));
         if let (Some(big), Some(_)) = (asked.target.big, report.mapped) {
