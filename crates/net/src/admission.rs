@@ -78,8 +78,7 @@ impl Admission {
         self.connections.get() >= self.limits.connections - self.limits.connections / 4
     }
 
-    /// One connection was refused before its source was asked for.
-    pub(crate) fn refuse(&self) {
+    fn refuse(&self) {
         self.counters.connections_refused.increment();
     }
 

@@ -288,7 +288,7 @@ fn register(
         let token = token::new(token::TCP_LISTENER, acceptors.len() as u32);
         poll.registry().register(&mut socket, token, Interest::READABLE)?;
         let (tls, proxies) = (listener.tls.clone(), Arc::clone(&config.proxies));
-        acceptors.push(Acceptor { socket, address: known.address, tls, proxies, failing: false, postponed: false });
+        acceptors.push(Acceptor::new(socket, known.address, tls, proxies));
     }
     Ok((listeners, acceptors))
 }

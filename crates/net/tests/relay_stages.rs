@@ -116,6 +116,25 @@ fn handshakes_and_messages_that_do_not_end_are_cut_off() {
 }
 
 #[test]
+fn handshakes_beyond_the_bound_wait_for_their_turn_and_nobody_else_does() {
+    let running = start(StreamConfig { max_handshakes: 1, handshake_timeout: PATIENCE, ..StreamConfig::default() });
+    let (tcp, tls) = (running.address(Transport::Tcp), running.address(Transport::Tls));
+    let half_open = connect(tls);
+    let counters = Arc::clone(&running.relay.connections()[0]);
+    while counters.handshakes.get() < 1 {
+        running.counters(); // gives the loop its turn
+    }
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(move || is_served(&mut secure(tls)));
+        is_served(&mut connect(tcp));
+        assert_eq!(counters.handshakes.get(), 1);
+        drop(half_open);
+        waiting.join().unwrap();
+    });
+    assert_eq!(counters.connections_refused.get(), 0);
+}
+
+#[test]
 fn what_is_no_tls_is_refused() {
     let running = start(StreamConfig::default());
     let mut stream = connect(running.address(Transport::Tls));

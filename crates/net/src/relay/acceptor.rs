@@ -21,13 +21,28 @@ pub(super) struct Acceptor {
     pub proxies: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// The system refused a connection, for want of descriptors or memory: nothing will tell that there are some again.
     pub failing: bool,
+    /// Connections may wait in the kernel's queue until there is room for their handshakes.
+    pub crowded: bool,
     /// Whether more connections wait than the last turn took.
     pub postponed: bool,
 }
 
 impl Acceptor {
+    pub(super) const fn new(
+        socket: TcpListener,
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        proxies: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    ) -> Self {
+        Self { socket, address, tls, proxies, failing: false, crowded: false, postponed: false }
+    }
+
     /// The next connection. `Ok(None)`: one that is closed at once, because there are too many.
     pub(super) fn accept(&mut self, admission: &Rc<Admission>) -> io::Result<Option<Arrival>> {
+        if self.tls.is_some() && !admission.has_room() {
+            self.crowded = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let (socket, remote) = match self.socket.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -45,10 +60,6 @@ impl Acceptor {
             }
         };
         self.failing = false;
-        if !admission.has_room() {
-            admission.refuse();
-            return Ok(None);
-        }
         let balanced = (self.proxies)(remote.ip());
         let seat = if balanced { admission.admit_balancer(remote) } else { admission.admit(remote) };
         let Some(seat) = seat else { return Ok(None) };

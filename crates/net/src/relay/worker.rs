@@ -428,6 +428,13 @@ impl<M: PacketMachine> Worker<M> {
             }
         }
         self.train.flush(&mut self.sockets, &mut self.counters);
+        for index in 0..self.acceptors.len() {
+            let acceptor = &mut self.acceptors[index];
+            if acceptor.crowded && self.streams.admission.has_room() {
+                acceptor.crowded = false;
+                self.postpone(token::new(token::TCP_LISTENER, index as u32));
+            }
+        }
     }
 }
 
