@@ -171,7 +171,8 @@ pub enum Engine {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
     /// Between two new transactions, checks and gathering together (Ta). Default 50 ms (RFC 8445 §14.2), at least 5 ms.
-    /// A peer that wants more, or says nothing while this is less than 50 ms, makes it longer.
+    /// A peer that wants more, or says nothing while this is less than 50 ms, makes it longer. All agents of a program
+    /// together have to keep to 5 ms, which is for the program to see to.
     pub ta: Duration,
     /// When a check is sent again. Default: RTO 500 ms, seven times in all, 39.5 s. The RTO grows with the number of
     /// pairs (RFC 8445 §14.3).

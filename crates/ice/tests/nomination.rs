@@ -59,6 +59,20 @@ fn what_was_valid_long_ago_is_checked_before_it_is_selected() {
     assert_eq!(alone.agent.state(), State::Completed, "consent is there");
 }
 
+#[test]
+fn a_check_that_is_answered_is_consent() {
+    let config = AgentConfig { tie_breaker: Some(5), ..AgentConfig::default() };
+    let mut alone = a_minute_old(config, RemoteOptions { trickle: true, ..RemoteOptions::default() });
+    alone.serve(Duration::from_secs(20), &[]);
+    let nomination = alone.nomination(None);
+    alone.receive(PEER, &nomination);
+    alone.serve(Duration::from_millis(200), &[PEER]);
+    alone.serve(Duration::from_secs(28), &[]);
+    assert_eq!(alone.agent.state(), State::Completed);
+    alone.serve(Duration::from_secs(3), &[]);
+    assert_eq!(alone.agent.state(), State::Failed);
+}
+
 /// The peer nominates its other address every two seconds without a restart: whether and when it is followed.
 fn moves(alone: &mut Alone) -> Option<Duration> {
     let since = alone.now;

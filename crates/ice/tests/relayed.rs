@@ -71,6 +71,41 @@ fn two_that_tell_only_their_relay_meet_inside_the_server() {
 }
 
 #[test]
+fn refuses_to_tell_where_it_is_whatever_it_has_found_out() {
+    let inside = "10.0.0.2:6000".parse().unwrap();
+    for (names, privacy) in [(true, Privacy::All), (false, Privacy::RelayOnly), (true, Privacy::RelayOnly)] {
+        let left = End::new(&["10.0.0.2"]).controlling().config(|config| {
+            through(&[Transport::Udp, Transport::Tls])(config);
+            (config.names, config.privacy) = (names, privacy);
+        });
+        let (mut world, turn) = world(8, left, End::new(&["10.0.0.3"]));
+        world.agent(0, |agent, now| {
+            agent.add_socket(now, 1, inside, farspeak_ice::Interface::default());
+            agent.add_mapped_address(now, inside, "9.9.9.9:6000".parse().unwrap(), Duration::from_secs(600));
+        });
+        world.start();
+        world.connect();
+        world.talk();
+        let mut told: Vec<String> = world.events(0).iter().filter_map(candidate).collect();
+        let agent = world.net.machine(world.ends[0]);
+        told.extend(agent.local_candidates().iter().map(ToString::to_string));
+        told.extend(agent.default_candidate(1).map(|at| at.to_string()));
+        assert!(told.iter().any(|told| told.contains("typ relay")));
+        assert!(!told.iter().any(|told| told.contains("10.0.0.2")), "{told:?}");
+        if privacy == Privacy::RelayOnly {
+            assert!(!told.iter().any(|told| told.contains("203.0.113.1") || told.contains("9.9.9.9")), "{told:?}");
+            let others =
+                world.net.sightings().filter(|seen| seen.from == world.ends[0].id() && seen.to != Some(turn.id()));
+            assert_eq!(others.count(), 0, "all that it sends goes to its relay");
+        }
+    }
+}
+
+fn candidate(event: &Event) -> Option<String> {
+    if let Event::LocalCandidate(candidate) = event { Some(candidate.to_string()) } else { None }
+}
+
+#[test]
 fn where_the_peer_was_in_former_sessions_is_let_in_no_longer() {
     let left = End::new(&["10.0.0.2"]).controlling().config(through(&[Transport::Udp]));
     let (mut world, turn) = world(7, left, End::new(&["10.0.0.3"]));

@@ -170,6 +170,10 @@ impl CheckList {
         let Some(pair) = self.pair_mut(id) else { return };
         pair.state = PairState::Succeeded;
         pair.valid = Some(Valid { priority, confirmed: now });
+        if let Some(consent) = &mut self.consent {
+            consent.confirm(id, now + self.timing.consent);
+        }
+        let Some(pair) = self.pair_mut(id) else { return };
         if pair.check.as_ref().is_some_and(|check| !check.nominating) {
             pair.overtake();
         }

@@ -32,6 +32,13 @@ impl Consent {
     pub(super) fn deadline(&self) -> Instant {
         self.expires.min(self.next)
     }
+
+    /// A check of the pair has been answered, which is as good as a request for consent (RFC 7675 §5.1).
+    pub(super) fn confirm(&mut self, pair: PairId, until: Instant) {
+        if self.pair == pair {
+            self.expires = self.expires.max(until);
+        }
+    }
 }
 
 impl CheckList {
