@@ -131,6 +131,20 @@ fn two_lite_agents_select_the_same_pair_and_check_nothing() {
 }
 
 #[test]
+fn two_lite_agents_select_the_best_of_a_description_in_whatever_order_it_is_told() {
+    let options = RemoteOptions { lite: true, ..RemoteOptions::default() };
+    let config = AgentConfig { mode: Mode::Lite, ..AgentConfig::default() };
+    let mut alone = support::alone::Alone::told(config, options);
+    for (priority, port) in [(5, 7005), (9, 7009), (7, 7007)] {
+        let line = format!("candidate:{port} 1 UDP {priority} 198.51.100.1 {port} typ host");
+        alone.agent.add_remote_candidate(alone.now, line.parse().unwrap());
+    }
+    alone.pass(Duration::from_secs(1));
+    assert_eq!(alone.agent.state(), State::Completed);
+    assert_eq!(alone.agent.path(1).unwrap().0.remote.port(), 7009);
+}
+
+#[test]
 fn two_lite_agents_without_a_family_in_common_fail() {
     let mut world = both_lite(&["192.0.2.1"], &["2001:db8:b::1"]);
     world.run(Duration::from_secs(5));

@@ -38,8 +38,9 @@ pub struct CheckList {
     own_key: Key,
     remote: Option<Peer>,
     lite: bool,
-    /// The peer is lite as well: nobody checks.
+    /// The peer is lite as well: nobody checks. When to select then.
     both_lite: bool,
+    unseen_at: Instant,
     controlling: bool,
     tie_breaker: u64,
     timing: Timing,
@@ -114,6 +115,7 @@ impl CheckList {
             remote: None,
             lite: config.mode == Mode::Lite,
             both_lite: false,
+            unseen_at: Instant::ZERO,
             controlling,
             tie_breaker,
             timing: config.timing,
@@ -204,6 +206,7 @@ impl IceSession for CheckList {
 
     fn set_remote(&mut self, now: Instant, remote: &Credentials, agreed: Agreed) {
         (self.both_lite, self.timing.ta) = (agreed.both_lite, agreed.ta);
+        self.unseen_at = now + agreed.ta;
         self.remote = Some(Peer {
             ufrag: remote.ufrag().to_owned(),
             username: format!("{}:{}", remote.ufrag(), self.own_ufrag),
@@ -281,7 +284,7 @@ impl IceSession for CheckList {
         let checks = self.pairs.iter().flat_map(Pair::deadlines).min();
         let patience = self.patience_ends.filter(|_| self.selected.is_none());
         let consent = self.consent.as_ref().map(Consent::deadline);
-        [checks, patience, consent, self.nomination_due()].into_iter().flatten().min()
+        [checks, patience, consent, self.nomination_due(), self.unseen_due()].into_iter().flatten().min()
     }
 
     fn next_check(&self) -> Option<(Urgency, u64)> {
