@@ -159,7 +159,8 @@ pub struct NatTable {
     behaviour: Nat,
     outside: Vec<IpAddr>,
     mappings: Vec<Mapping>,
-    /// To whom an inside endpoint has sent, and when last.
+    /// To whom an inside endpoint has sent, and when last: through whichever of its mappings, since RFC 4787 §5 asks no
+    /// more. Translators that track each connection, as Linux does, are stricter: it must have been through this one.
     sent_to: BTreeMap<(Protocol, SocketAddr), BTreeMap<SocketAddr, Instant>>,
     rng: SplitMix64,
 }

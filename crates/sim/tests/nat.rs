@@ -141,6 +141,18 @@ fn inbound_refresh_keeps_open_what_let_the_datagram_in() {
     }
 }
 
+/// RFC 4787 §5 filters by what the inside endpoint has sent, not by what has left through that mapping.
+#[test]
+fn the_filter_asks_whom_the_inside_has_sent_to_through_any_mapping() {
+    for filtering in KINDS {
+        let mut world = world(Nat::new(Dependence::AddressAndPortDependent, filtering));
+        let (first, second) = (world.punch("192.0.2.1:3478"), world.punch("192.0.2.2:3478"));
+        assert_ne!(first, second);
+        assert!(world.reaches("192.0.2.2:3478", first), "{filtering:?}");
+        assert_eq!(world.reaches("192.0.2.2:3479", first), filtering != Dependence::AddressAndPortDependent);
+    }
+}
+
 #[test]
 fn outbound_traffic_keeps_a_mapping_alive_whoever_it_is_for() {
     let mut world = world(Nat::home_router().udp_timeout(Duration::from_secs(30)));
