@@ -5,7 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::relayed::{Relayed, Stream};
 use common::{Node, Scratch};
@@ -84,6 +84,25 @@ fn a_megabyte_passes_to_a_peer_and_back_over_tcp_and_tls() {
         let mut stream = client.join(connection, transport, address(&node, name), &authority);
         echoes(&mut *stream, patient(echo));
     }
+    node.stop();
+}
+
+#[test]
+fn what_passes_counts_for_the_session_and_waits_for_the_bandwidth() {
+    let (scratch, node) = serve(&format!("{ON}bandwidth = 500000\n"));
+    let mut client = client(&scratch, &node);
+    client.allocate().unwrap();
+    let (listener, there) = listener();
+    let connection = client.reach(there).unwrap();
+    let echo = patient(listener.accept().unwrap().0);
+    let mut stream = client.join(connection, Transport::Tcp, address(&node, "TCP"), b"");
+    let begun = Instant::now();
+    echoes(&mut *stream, echo);
+    // Two megabytes, of which half of one may come at once.
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    let sessions = scratch.json(&["turn", "sessions"]);
+    let bytes = |which: &str| sessions["sessions"][0][which]["bytes"].as_u64();
+    assert_eq!((bytes("sent"), bytes("received")), (Some(MEGABYTE as u64), Some(MEGABYTE as u64)), "{sessions}");
     node.stop();
 }
 

@@ -56,7 +56,7 @@ use crate::{Clock, Counters, Listener, MAX_SHARDS, StartError, StreamConfig};
 
 pub use counters::RelayCounters;
 pub use handover::Handover;
-pub use machine::{Action, Frame, PacketMachine};
+pub use machine::{Action, Frame, Meter, PacketMachine};
 
 use acceptor::Acceptor;
 use inbox::{Closing, Inbox, Mail};

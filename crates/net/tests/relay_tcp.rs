@@ -6,11 +6,14 @@ mod common;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use common::{PATIENCE, each_family, loopback};
 use farspeak_net::relay::{
-    self, Action, Frame, PacketMachine, Relay, RelayBirth, RelayConfig, RelayCounters, RelayError,
+    self, Action, Frame, Meter, PacketMachine, Relay, RelayBirth, RelayConfig, RelayCounters, RelayError,
 };
 use farspeak_net::{Clock, Listener};
 use farspeak_sansio::{Flow, Instant, Packet, RelayId, Transmit, Transport, Verdict};
@@ -24,6 +27,38 @@ struct Joiner {
     askers: Vec<Flow>,
     /// Who has asked for the shard.
     clients: Vec<Flow>,
+    /// Of all connections that it joins.
+    meter: Arc<Pace>,
+}
+
+/// Lets so many bytes pass in a second; 0: as many as come. Counts them each way.
+#[derive(Default, Debug)]
+struct Pace {
+    bytes_per_second: usize,
+    to_peer: AtomicUsize,
+    to_client: AtomicUsize,
+}
+
+impl Pace {
+    fn passed(&self) -> (usize, usize) {
+        (self.to_peer.load(Ordering::SeqCst), self.to_client.load(Ordering::SeqCst))
+    }
+}
+
+impl Meter for Pace {
+    fn room(&self, now: Instant) -> Result<usize, Instant> {
+        if self.bytes_per_second == 0 {
+            return Ok(usize::MAX);
+        }
+        let (to_peer, to_client) = self.passed();
+        let due = Duration::from_secs_f64((to_peer + to_client) as f64 / self.bytes_per_second as f64);
+        if now.since_origin() < due { Err(Instant::ZERO + due) } else { Ok(1) }
+    }
+
+    fn moved(&self, _: Instant, to_peer: usize, to_client: usize) {
+        self.to_peer.fetch_add(to_peer, Ordering::SeqCst);
+        self.to_client.fetch_add(to_client, Ordering::SeqCst);
+    }
 }
 
 impl Joiner {
@@ -48,7 +83,7 @@ impl PacketMachine for Joiner {
             [b'b', _, shard, _] if shard != self.shard => return Verdict::ToHome { shard, waits: true },
             [b'b', _, _, number] => {
                 self.say(client, *b"bnd!");
-                self.actions.push_back(Action::Splice { connection: number.into(), client });
+                self.actions.push_back(Action::Splice { connection: number.into(), client, meter: self.meter.clone() });
             }
             _ => {}
         }
@@ -97,13 +132,18 @@ impl PacketMachine for Joiner {
 }
 
 fn start(address: SocketAddr, shards: u8) -> Relay<Joiner> {
+    start_with(address, shards, Arc::default())
+}
+
+fn start_with(address: SocketAddr, shards: u8, meter: Arc<Pace>) -> Relay<Joiner> {
     let listeners = vec![Listener::plain(Transport::Tcp, address)];
     let config = RelayConfig { shards, listeners, ..RelayConfig::default() };
-    let make = |birth: RelayBirth| Joiner {
+    let make = move |birth: RelayBirth| Joiner {
         shard: birth.shard,
         actions: VecDeque::new(),
         askers: Vec::new(),
         clients: Vec::new(),
+        meter: meter.clone(),
     };
     relay::start(config, Clock::start(), make).unwrap()
 }
@@ -229,5 +269,36 @@ fn a_client_whose_peer_has_gone_learns_it_by_the_end_of_its_connection() {
         let mut data = client_on(&relay, shard);
         data.write_all(&[b'b', 0, 0, 200]).unwrap(); // no such connection
         assert!(matches!(&read_all(&mut data)[..], b"" | b"bnd!"));
+    }
+}
+
+#[test]
+fn connections_wait_for_their_meter_and_it_hears_of_every_byte() {
+    const MEGABYTE: usize = 1 << 20;
+    for shard in [0, 1] {
+        let begun = std::time::Instant::now();
+        let meter = Arc::new(Pace { bytes_per_second: MEGABYTE, ..Pace::default() });
+        let relay = start_with(loopback(), 2, meter.clone());
+        let (mut peer, number) = peer(&relay, 0);
+        let mut data = client_on(&relay, shard);
+        data.write_all(&[b'b', 0, 0, number]).unwrap();
+        assert_eq!(hears(&mut data), *b"bnd!");
+        let (mut reads, mut writes) = (data.try_clone().unwrap(), peer.try_clone().unwrap());
+        let there = std::thread::spawn(move || {
+            data.write_all(&[1; MEGABYTE]).unwrap();
+            data.shutdown(Shutdown::Write).unwrap();
+        });
+        let back = std::thread::spawn(move || {
+            writes.write_all(&[2; MEGABYTE]).unwrap();
+            writes.shutdown(Shutdown::Write).unwrap();
+        });
+        let reads = std::thread::spawn(move || read_all(&mut reads));
+        assert!(read_all(&mut peer) == [1; MEGABYTE]);
+        assert!(reads.join().unwrap() == [2; MEGABYTE]);
+        there.join().unwrap();
+        back.join().unwrap();
+        assert_eq!(meter.passed(), (MEGABYTE, MEGABYTE));
+        // Counted from the relay's start, and all but what is read at once.
+        assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 }

@@ -34,7 +34,7 @@ pub struct Usage {
     pub received: Traffic,
 }
 
-/// Payload that was relayed.
+/// Payload that was relayed. Of streams (RFC 6062) bytes alone are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Traffic {
     /// Datagrams.

@@ -14,6 +14,6 @@ pub use farspeak_sansio::{HEADROOM, Packet, RelayId, TAILROOM, Verdict};
 pub use ledger::{Full, Ledger, Traffic, Usage, source_prefix};
 pub use policy::{PeerPolicy, Prefix};
 pub use server::{
-    Action, AlternateServer, Census, ConnectionId, Counters, LONGEST_REALM, Lifetimes, Quotas, RefusedByPeer,
+    Action, AlternateServer, Census, ConnectionId, Counters, LONGEST_REALM, Lifetimes, Meter, Quotas, RefusedByPeer,
     RelayAddress, RelayRefused, Requests, Residue, SecretKey, Server, ServerConfig, SessionId, SessionReport, Which,
 };

@@ -24,6 +24,7 @@ mod flows;
 mod forward;
 mod hash;
 mod lifetime;
+mod meter;
 mod mobility;
 mod peers;
 mod permit;
@@ -64,6 +65,7 @@ use tcp::TcpRelays;
 pub use action::{Action, RelayRefused};
 pub use config::{AlternateServer, LONGEST_REALM, Lifetimes, Quotas, RelayAddress, SecretKey, ServerConfig};
 pub use counters::{Counters, Requests};
+pub use meter::Meter;
 pub use report::{Census, Residue, SessionId, SessionReport, Which};
 pub use tcp::{ConnectionId, RefusedByPeer};
 
@@ -289,6 +291,7 @@ impl Server {
         self.rate = Rate::of(&self.config.quotas);
         self.policy = relay::policy(&self.config);
         self.readdress();
+        self.allocations.iter().for_each(|(_, allocation)| allocation.pace(self.rate));
         self.judge_again();
     }
 

@@ -3,9 +3,11 @@
 #[path = "support/world.rs"]
 mod world;
 
+use std::sync::Arc;
+
 use farspeak_stun::attribute::EvenPort;
 use farspeak_stun::{Attribute, Class, Message, Method, Writer};
-use farspeak_turn::{Action, ConnectionId, Quotas, RefusedByPeer, ServerConfig};
+use farspeak_turn::{Action, ConnectionId, Meter, Quotas, RefusedByPeer, ServerConfig};
 use world::*;
 
 fn tcp_config() -> ServerConfig {
@@ -67,7 +69,7 @@ fn connects_to_a_peer_and_splices() {
     let mut data = Client::over(tcp("203.0.113.7:4001", 2));
     bind(&mut world, &mut data, id).unwrap().ok();
     assert!(
-        matches!(world.actions[..], [Action::Splice { connection: spliced, client }] if spliced == connection && client == data.flow)
+        matches!(world.actions[..], [Action::Splice { connection: spliced, client, .. }] if spliced == connection && client == data.flow)
     );
     world.pass(seconds(100));
     assert_eq!(world.server.residue().connections, 1);
@@ -245,4 +247,90 @@ fn is_off_unless_switched_on() {
     let mut alice = Client::over(tcp("203.0.113.7:4000", 1));
     assert_eq!(allocate_tcp(&mut world, &mut alice, &|_| ()).code(), Some(442));
     assert!(connect(&mut world, &mut alice, PEER).is_none());
+}
+
+/// A connection to a peer that a client has bound; the client's stream and what the driver asks before it moves bytes.
+fn spliced(world: &mut World, alice: &mut Client, slot: u32, peer: &str) -> (Client, ConnectionId, Arc<Meter>) {
+    connect(world, alice, peer);
+    let connection = connecting(world);
+    connected(world, connection, Ok(())).ok();
+    let mut data = Client::over(tcp(&format!("203.0.113.7:{}", 4000 + slot), slot));
+    bind(world, &mut data, connection.number()).unwrap().ok();
+    match world.actions.pop() {
+        Some(Action::Splice { meter, .. }) => (data, connection, meter),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_connections_carry_counts_for_the_session_and_its_user() {
+    let (mut world, mut alice, _) = world();
+    let (_, _, one) = spliced(&mut world, &mut alice, 2, PEER);
+    let (_, connection, other) = spliced(&mut world, &mut alice, 3, OTHER);
+    one.moved(world.now, 1000, 0);
+    other.moved(world.now, 24, 7);
+    let report = world.server.sessions(world.now).next().unwrap();
+    assert_eq!((report.sent.bytes, report.received.bytes, report.tcp), (1024, 7, true));
+    alice.refresh(&mut world, 600).ok();
+    assert_eq!(world.ledger.usage("alice").sent.bytes, 1024);
+    // What a connection has carried is not forgotten with it.
+    world.server.connection_closed(world.now, connection);
+    one.moved(world.now, 0, 3);
+    alice.refresh(&mut world, 0).ok();
+    let usage = world.ledger.usage("alice");
+    assert_eq!((usage.sent.bytes, usage.received.bytes, usage.sent.packets), (1024, 10, 0));
+}
+
+#[test]
+fn connections_of_one_allocation_share_its_bandwidth() {
+    let quotas = Quotas { bandwidth: Some(100_000), ..Quotas::default() };
+    let mut world = World::new(ServerConfig { quotas, ..tcp_config() });
+    let mut alice = Client::over(tcp("203.0.113.7:4000", 1));
+    allocate_tcp(&mut world, &mut alice, &|_| ()).ok();
+    let (_, _, one) = spliced(&mut world, &mut alice, 2, PEER);
+    let (_, _, other) = spliced(&mut world, &mut alice, 3, OTHER);
+    assert_eq!(one.room(world.now), Ok(100_000));
+    one.moved(world.now, 200_000, 0);
+    assert_eq!(other.room(world.now).unwrap_err(), one.room(world.now).unwrap_err());
+    world.pass(seconds(1));
+    assert!(other.room(world.now).is_err());
+    world.pass(seconds(1));
+    assert_eq!(other.room(world.now), Ok(100_000));
+    // Another bandwidth counts for those, too, that are under way.
+    let quotas = Quotas { bandwidth: None, ..quotas };
+    world.server.reconfigure(world.now, ServerConfig { quotas, ..tcp_config() });
+    assert_eq!(other.room(world.now), Ok(usize::MAX));
+}
+
+#[test]
+fn refuses_a_second_connection_for_a_stream_that_carries_one() {
+    let (mut world, mut alice, _) = world();
+    let (mut data, ..) = spliced(&mut world, &mut alice, 2, PEER);
+    connect(&mut world, &mut alice, OTHER);
+    let second = connecting(&mut world);
+    connected(&mut world, second, Ok(())).ok();
+    assert_eq!(bind(&mut world, &mut data, second.number()).unwrap().code(), Some(400));
+}
+
+#[test]
+fn connections_of_a_family_end_with_it() {
+    let mut world = World::new(tcp_config());
+    let mut alice = Client::over(tcp("203.0.113.7:4000", 1));
+    let both = allocate_tcp(&mut world, &mut alice, &|writer| {
+        writer.push(Attribute::AdditionalAddressFamily(V6));
+    });
+    assert_eq!(both.ok().all_relayed().len(), 2);
+    connect(&mut world, &mut alice, PEER_V6);
+    let Some(Action::Connect { connection: v6, .. }) = world.actions.pop() else { panic!("it connects") };
+    connected(&mut world, v6, Ok(())).ok();
+    connect(&mut world, &mut alice, PEER);
+    let v4 = connecting(&mut world);
+    connected(&mut world, v4, Ok(())).ok();
+    alice
+        .ask(&mut world, Method::REFRESH, &|writer| {
+            writer.push(Attribute::RequestedAddressFamily(V6)).push(Attribute::Lifetime(0));
+        })
+        .ok();
+    assert!(matches!(world.actions[..], [Action::CloseConnection(closed)] if closed == v6), "{:?}", world.actions);
+    assert_eq!(world.server.residue().connections, 1);
 }

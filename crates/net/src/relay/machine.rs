@@ -1,7 +1,9 @@
 //! What the packet loop drives: a machine that looks at each packet where it lies and says where it goes.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use farspeak_sansio::{Flow, Instant, Packet, RelayId, Transmit, Verdict};
 
@@ -48,12 +50,24 @@ pub enum Action {
         connection: u32,
         /// The client.
         client: Flow,
+        /// How fast, and who hears of it.
+        meter: Arc<dyn Meter>,
     },
     /// Close a connection, and the client's that is joined with it.
     CloseConnection {
         /// Which.
         connection: u32,
     },
+}
+
+/// How much may pass through joined connections, and who counts it. Asked on the thread that moves the bytes, which may be
+/// another shard's than the machine's.
+pub trait Meter: Send + Sync + fmt::Debug {
+    /// How many bytes may be read from each end now; `Err`: none before then. A TLS record is read whole, even if that is
+    /// more: the next answer is to make up for it.
+    fn room(&self, now: Instant) -> Result<usize, Instant>;
+    /// So many have passed.
+    fn moved(&self, now: Instant, to_peer: usize, to_client: usize);
 }
 
 /// What the next message of a stream is.

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, FlowId, Instant, RelayId};
+use farspeak_sansio::{Flow, FlowId, Instant, RelayId, TimerTable};
 use mio::net::TcpListener;
 use mio::{Interest, Registry};
 
+use super::machine::Meter;
 use super::splice::Splice;
 use super::token;
 use crate::admission::Seat;
@@ -24,6 +25,8 @@ pub(super) struct TcpPeers {
     pub clients: HashMap<FlowId, u32>,
     /// Our machine's, joined on that other shard.
     pub away: HashMap<u32, u8>,
+    /// When those may go on that have moved as much as they may.
+    pub pauses: TimerTable<u32>,
     most: usize,
 }
 
@@ -41,14 +44,16 @@ pub(super) struct Peer {
     pub splice: Splice,
     pub seat: Seat,
     pub postponed: bool,
+    /// It has moved as much as it may for now.
+    pub paused: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Stage {
     Connecting,
     /// Nothing is read before it is joined.
     Waiting,
-    Joined(FlowId),
+    Joined(FlowId, Arc<dyn Meter>),
 }
 
 /// A peer's connection on its way to the shard of the client that it is to be joined with.
@@ -59,6 +64,7 @@ pub(super) struct Join {
     pub socket: std::net::TcpStream,
     pub remote: SocketAddr,
     pub client: Flow,
+    pub meter: Arc<dyn Meter>,
     /// What the client is told first.
     pub answer: Option<Arc<[u8]>>,
 }
@@ -72,6 +78,7 @@ impl TcpPeers {
             names: HashMap::new(),
             clients: HashMap::new(),
             away: HashMap::new(),
+            pauses: TimerTable::new(&[]),
             most,
         }
     }
@@ -112,7 +119,7 @@ impl TcpPeers {
         let peer = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
         self.names.remove(&peer.name);
-        if let Stage::Joined(client) = peer.stage {
+        if let Stage::Joined(client, _) = peer.stage {
             self.clients.remove(&client);
         }
         Some(peer) // dropping the socket takes it out of the loop's interest
@@ -132,7 +139,8 @@ impl TcpPeers {
 
     /// Half-closed for too long.
     pub(super) fn overdue(&self, now: Instant) -> Vec<u32> {
-        let overdue = |peer: &Peer| peer.splice.is_half_closed() && now - peer.splice.moved >= HALF_CLOSED;
+        let silent = |peer: &Peer| !peer.paused && now - peer.splice.moved >= HALF_CLOSED;
+        let overdue = |peer: &Peer| peer.splice.is_half_closed() && silent(peer);
         let each = self.slots.iter().zip(0..);
         each.filter(|(peer, _)| peer.as_deref().is_some_and(overdue)).map(|(_, slot)| slot).collect()
     }

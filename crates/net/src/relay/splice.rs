@@ -10,7 +10,8 @@ use farspeak_sansio::Instant;
 use mio::net::TcpStream;
 
 use super::counters::RelayCounters;
-use super::stream::{Ending, Stage, Stream, Taken};
+use super::machine::Meter;
+use super::stream::{Ending, LONGEST_RECORD, Stage, Stream, Taken};
 
 /// The peer's half of a splice.
 pub(super) struct Splice {
@@ -39,6 +40,8 @@ pub(super) enum Pumped {
     Waits,
     /// Its share of this turn is over.
     More,
+    /// It has moved as much as it may before then.
+    Pauses(Instant),
     /// Both connections are to be closed.
     Over,
 }
@@ -64,6 +67,7 @@ impl Splice {
     pub(super) fn pump(
         &mut self,
         stream: &mut Stream,
+        meter: &dyn Meter,
         space: &mut [u8],
         now: Instant,
         counters: &mut RelayCounters,
@@ -71,10 +75,19 @@ impl Splice {
         stream.stage = Stage::Open;
         self.waiting.append(&mut stream.pending); // what came right behind the ConnectionBind request
         for _ in 0..READS {
+            let room = match meter.room(now) {
+                Ok(room) => room.clamp(LONGEST_RECORD, space.len()),
+                Err(until) => return Pumped::Pauses(until),
+            };
+            let space = &mut space[..room];
+            let passed = |it: &RelayCounters| (it.splice_bytes_to_peers, it.splice_bytes_to_clients);
+            let before = passed(counters);
             let moved = self.feed_peer(stream, space, counters).and_then(|to_peer| {
                 let to_client = self.feed_client(stream, space, now, counters)?;
                 Ok(to_peer | to_client)
             });
+            let after = passed(counters);
+            meter.moved(now, (after.0 - before.0) as usize, (after.1 - before.1) as usize);
             match moved {
                 Ok(true) => (self.moved, stream.heard) = (now, now),
                 Ok(false) if self.client == End::Told && self.peer == End::Told => return Pumped::Over,
@@ -143,7 +156,8 @@ impl Splice {
             }
             End::Told => return Ok(false),
         }
-        let length = match self.socket.read(&mut space[..READ]) {
+        let most = space.len().min(READ);
+        let length = match self.socket.read(&mut space[..most]) {
             Ok(0) => {
                 self.peer = End::Said;
                 return Ok(true);

@@ -348,7 +348,7 @@ fn process(tls: &mut ServerConnection, socket: &mut impl Write) -> bool {
 /// Calls that read from one connection before others have their turn.
 const MOST_READS: usize = 16;
 /// What one TLS record can hold.
-const LONGEST_RECORD: usize = 16 << 10;
+pub(super) const LONGEST_RECORD: usize = 16 << 10;
 /// What is written without waiting for the end of the turn.
 const WRITE_NOW: usize = 16 << 10;
 /// Relayed bytes that wait for the end of the turn.

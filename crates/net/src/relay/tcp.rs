@@ -14,7 +14,7 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::inbox::Mail;
-use super::machine::PacketMachine;
+use super::machine::{Meter, PacketMachine};
 use super::peers::{Join, Listener, Peer, Stage};
 use super::sockets::{self, Arena};
 use super::splice::{Pumped, SPACE, Splice};
@@ -87,7 +87,7 @@ impl<M: PacketMachine> Worker<M> {
         self.streams.prepare(&socket)?;
         let name = (self.shard, connection);
         let splice = Splice::new(socket, self.now);
-        let peer = Box::new(Peer { name, stage, splice, seat, postponed: false });
+        let peer = Box::new(Peer { name, stage, splice, seat, postponed: false, paused: false });
         self.tcp.insert(self.poll.registry(), peer)?;
         self.counters.peer_connections += 1;
         Ok(())
@@ -135,37 +135,52 @@ impl<M: PacketMachine> Worker<M> {
                     self.end(slot);
                 }
             }
-            Stage::Joined(_) => self.pump(slot, arena),
+            Stage::Joined(..) => self.pump(slot, arena),
         }
     }
 
     /// Moves bytes between a peer and its client.
     pub(super) fn pump(&mut self, slot: u32, arena: &mut Arena) {
         let Some(peer) = self.tcp.get(slot) else { return };
-        let Stage::Joined(client) = peer.stage else { return };
-        let Some(stream) = self.streams.find(client) else { return self.end(slot) };
-        if stream.ending != Ending::No {
-            return; // the end of the turn sees to it
+        let Stage::Joined(client, meter) = &peer.stage else { return };
+        let Some(stream) = self.streams.find(*client) else { return self.end(slot) };
+        if stream.ending != Ending::No || peer.paused {
+            return; // the end of the turn, or of the pause, sees to it
         }
-        match peer.splice.pump(stream, &mut arena.bytes[..SPACE], self.now, &mut self.counters) {
+        match peer.splice.pump(stream, &**meter, &mut arena.bytes[..SPACE], self.now, &mut self.counters) {
             Pumped::Waits => {}
             Pumped::More => self.postpone(token::new(token::PEER, slot)),
+            Pumped::Pauses(until) => {
+                peer.paused = true;
+                self.tcp.pauses.arm(self.now, until - self.now, slot);
+            }
             Pumped::Over => self.end(slot),
         }
     }
 
+    /// Has those go on whose pause is over.
+    pub(super) fn end_pauses(&mut self) {
+        while let Some(slot) = self.tcp.pauses.pop_due(self.now) {
+            // Another one's, if that one has ended: it will be told to wait again.
+            if let Some(peer) = self.tcp.get(slot) {
+                peer.paused = false;
+                self.postpone(token::new(token::PEER, slot));
+            }
+        }
+    }
+
     /// Joins a connection with a client's. `answer` is what the client is told first, unless it has been sent.
-    pub(super) fn splice(&mut self, connection: u32, client: Flow, answer: Option<Arc<[u8]>>) {
+    pub(super) fn splice(&mut self, connection: u32, client: Flow, meter: Arc<dyn Meter>, answer: Option<Arc<[u8]>>) {
         let slot = self.tcp.names.get(&(self.shard, connection)).copied();
         if let Some(slot) = slot
             && client.id.shard() == self.shard
         {
-            return self.join(slot, client);
+            return self.join(slot, client, meter);
         }
         let given = slot.and_then(|slot| {
             let Peer { splice, seat, .. } = *self.tcp.remove(slot)?;
             drop(seat); // it gets one there
-            self.give_away(splice.socket, connection, client, answer)
+            self.give_away(splice.socket, connection, client, meter, answer)
         });
         if given.is_none() {
             self.close_client(client.id); // gone already, as the client is to learn
@@ -178,12 +193,13 @@ impl<M: PacketMachine> Worker<M> {
         mut socket: TcpStream,
         connection: u32,
         client: Flow,
+        meter: Arc<dyn Meter>,
         answer: Option<Arc<[u8]>>,
     ) -> Option<()> {
         self.poll.registry().deregister(&mut socket).ok()?;
         let remote = socket.peer_addr().ok()?;
         let socket = std::net::TcpStream::from(socket);
-        let join = Join { home: self.shard, connection, socket, remote, client, answer };
+        let join = Join { home: self.shard, connection, socket, remote, client, meter, answer };
         let inbox = self.inboxes.get(usize::from(client.id.shard()))?;
         let _ = inbox.post(Mail::Join(Box::new(join))); // never refused
         self.tcp.away.insert(connection, client.id.shard());
@@ -192,7 +208,7 @@ impl<M: PacketMachine> Worker<M> {
 
     /// Takes in a connection that another shard's machine has made for a client of ours.
     pub(super) fn take_in_peer(&mut self, join: Join) {
-        let Join { home, connection, socket, remote, client, answer } = join;
+        let Join { home, connection, socket, remote, client, meter, answer } = join;
         let _ = self.streams.release(client.id); // what it has sent meanwhile is for the peer
         if let Some(answer) = answer {
             self.streams.send(&client, &answer, false, self.now, &mut self.counters);
@@ -205,9 +221,9 @@ impl<M: PacketMachine> Worker<M> {
         };
         seat.settle();
         let splice = Splice::new(TcpStream::from_std(socket), self.now);
-        let peer = Box::new(Peer { name, stage: Stage::Waiting, splice, seat, postponed: false });
+        let peer = Box::new(Peer { name, stage: Stage::Waiting, splice, seat, postponed: false, paused: false });
         match self.tcp.insert(self.poll.registry(), peer) {
-            Ok(slot) => self.join(slot, client),
+            Ok(slot) => self.join(slot, client, meter),
             Err(_) => {
                 self.streams.close(client.id, Ending::Flush);
                 self.report(name);
@@ -215,11 +231,11 @@ impl<M: PacketMachine> Worker<M> {
         }
     }
 
-    fn join(&mut self, slot: u32, client: Flow) {
+    fn join(&mut self, slot: u32, client: Flow, meter: Arc<dyn Meter>) {
         let Some(peer) = self.tcp.get(slot) else { return };
         let stream = self.streams.find(client.id).filter(|stream| stream.ending == Ending::No);
         let Some(stream) = stream else { return self.end(slot) };
-        peer.stage = Stage::Joined(client.id);
+        peer.stage = Stage::Joined(client.id, meter);
         stream.spliced = Some(slot);
         self.tcp.clients.insert(client.id, slot);
         self.counters.spliced += 1;
@@ -240,7 +256,7 @@ impl<M: PacketMachine> Worker<M> {
 
     fn drop_both(&mut self, slot: u32) -> Option<(u8, u32)> {
         let peer = self.tcp.remove(slot)?;
-        if let Stage::Joined(client) = peer.stage {
+        if let Stage::Joined(client, _) = peer.stage {
             self.streams.close(client, Ending::Flush);
         }
         Some(peer.name)

@@ -114,7 +114,8 @@ impl<M: PacketMachine> Worker<M> {
         if !self.postponed.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = self.machine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(self.sweep);
+        let machine = self.machine.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
+        let next = self.tcp.pauses.next().unwrap_or(self.sweep).min(self.sweep).min(machine);
         Some(next - self.now)
     }
 
@@ -363,8 +364,8 @@ impl<M: PacketMachine> Worker<M> {
             match action {
                 Action::Transmit(transmit) if self.is_of_another(&transmit.flow) => match self.machine.poll_action() {
                     // The client may speak to its peer as soon as it hears: its shard has to know first.
-                    Some(Action::Splice { connection, client }) if client.id == transmit.flow.id => {
-                        self.splice(connection, client, Some(transmit.bytes));
+                    Some(Action::Splice { connection, client, meter }) if client.id == transmit.flow.id => {
+                        self.splice(connection, client, meter, Some(transmit.bytes));
                     }
                     other => {
                         self.send(&transmit.flow, &transmit.bytes, false);
@@ -387,7 +388,7 @@ impl<M: PacketMachine> Worker<M> {
                     self.machine.relay_opened(self.now, relay, result.map_err(|error| error.kind()));
                 }
                 Action::Connect { connection, address, peer } => self.connect(connection, address, peer),
-                Action::Splice { connection, client } => self.splice(connection, client, None),
+                Action::Splice { connection, client, meter } => self.splice(connection, client, meter, None),
                 Action::CloseConnection { connection } => self.close_connection(self.shard, connection),
             }
         }
@@ -415,6 +416,7 @@ impl<M: PacketMachine> Worker<M> {
                 }
             }
         }
+        self.end_pauses(); // last: who has paused is not overdue
     }
 
     /// Sends what has gathered, and lets go of connections that have ended.

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use farspeak_net::relay::{Action, Frame, PacketMachine};
+use farspeak_net::relay::{Action, Frame, Meter, PacketMachine};
 use farspeak_sansio::{Flow, Instant, Packet, RelayId, Verdict};
 use farspeak_stun::channel_data::RFC5766_CHANNELS;
 use farspeak_stun::framing;
@@ -14,6 +15,20 @@ use farspeak_turn::{self as turn, ConnectionId, RefusedByPeer, RelayRefused, Ser
 pub struct TurnMachine {
     /// The server.
     pub server: Server,
+}
+
+/// What an allocation's connections carry.
+#[derive(Debug)]
+struct Metered(Arc<turn::Meter>);
+
+impl Meter for Metered {
+    fn room(&self, now: Instant) -> Result<usize, Instant> {
+        self.0.room(now)
+    }
+
+    fn moved(&self, now: Instant, to_peer: usize, to_client: usize) {
+        self.0.moved(now, to_peer, to_client);
+    }
 }
 
 impl PacketMachine for TurnMachine {
@@ -79,7 +94,9 @@ impl PacketMachine for TurnMachine {
             turn::Action::Connect { connection, address, peer, .. } => {
                 Action::Connect { connection: connection.number(), address, peer }
             }
-            turn::Action::Splice { connection, client } => Action::Splice { connection: connection.number(), client },
+            turn::Action::Splice { connection, client, meter } => {
+                Action::Splice { connection: connection.number(), client, meter: Arc::new(Metered(meter)) }
+            }
             turn::Action::CloseConnection(connection) => Action::CloseConnection { connection: connection.number() },
         })
     }

@@ -1,9 +1,11 @@
 //! What the server asks of its driver besides moving packets. Packets and verdicts are [`farspeak_sansio`]'s.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use farspeak_sansio::{Flow, HEADROOM, RelayId, Transmit};
 
+use super::meter::Meter;
 use super::tcp::ConnectionId;
 
 // What is written before data fits where drivers leave room.
@@ -61,6 +63,8 @@ pub enum Action {
         connection: ConnectionId,
         /// The client data connection.
         client: Flow,
+        /// To be asked how much may be moved, and told how much was.
+        meter: Arc<Meter>,
     },
     /// RFC 6062: close a connection to a peer, and the client's stream that is spliced to it.
     CloseConnection(ConnectionId),

@@ -180,7 +180,7 @@ impl Server {
             token: None,
             opening: Some(Box::new(opening)),
             mobility: None,
-            tcp: wanted.tcp.then(|| Box::new(Connections::default())),
+            tcp: wanted.tcp.then(|| Box::new(Connections::new(self.rate))),
         };
         let (slot, _) = self.allocations.insert(allocation);
         self.flows.insert(&client, slot);

@@ -8,7 +8,7 @@ use farspeak_stun::long_term::Account;
 use farspeak_stun::{Key, TransactionId};
 
 use super::allocate::Opening;
-use super::bandwidth::Bucket;
+use super::bandwidth::{Bucket, Rate};
 use super::mobility::Mobility;
 use super::peers::Peers;
 use super::tcp::Connections;
@@ -29,6 +29,7 @@ pub(super) struct Allocation {
     pub(super) leases: [Option<Lease>; 2],
     pub(super) peers: Peers,
     pub(super) bucket: Bucket,
+    /// Datagrams; see [`Self::traffic`].
     pub(super) sent: Traffic,
     pub(super) received: Traffic,
     /// How much of both the ledger has been told.
@@ -121,6 +122,19 @@ impl Allocation {
     /// When the first of them does.
     pub(super) fn next_expiry(&self) -> Instant {
         self.leases.iter().flatten().map(|lease| lease.expires).min().unwrap_or_default()
+    }
+
+    /// What it has relayed, from the client and to it: datagrams, or the bytes of connections.
+    pub(super) fn traffic(&self) -> (Traffic, Traffic) {
+        match &self.tcp {
+            Some(connections) => connections.meter.traffic(),
+            None => (self.sent, self.received),
+        }
+    }
+
+    /// Another bandwidth for its connections.
+    pub(super) fn pace(&self, rate: Rate) {
+        self.tcp.iter().for_each(|connections| connections.meter.set(rate));
     }
 
     /// All 5-tuples that lead to it: two while it moves (RFC 8016 §3.2.2).

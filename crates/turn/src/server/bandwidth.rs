@@ -9,8 +9,8 @@ use super::config::Quotas;
 /// The rate, as time per byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
-    picos_per_byte: u64,
-    burst: Duration,
+    pub(super) picos_per_byte: u64,
+    pub(super) burst: Duration,
 }
 
 impl Rate {

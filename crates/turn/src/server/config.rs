@@ -140,8 +140,8 @@ pub struct Quotas {
     /// Channels of one allocation. Default 128.
     pub channels: usize,
     /// Bytes per second that one allocation may relay in both directions together, each payload and 28 bytes of headers
-    /// counted. Default
-    /// 25,000,000 (200 Mbit/s); `None`: as many as come.
+    /// counted. Default 25,000,000 (200 Mbit/s); `None`: as many as come. Datagrams beyond are dropped; streams (RFC 6062)
+    /// are made to wait ([`Meter`](super::Meter)).
     pub bandwidth: Option<u64>,
     /// How much of [`Self::bandwidth`] may come at once. Default one second's.
     pub burst: Duration,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use farspeak_sansio::{Flow, Instant};
-use farspeak_stun::attribute::ErrorCode;
+use farspeak_stun::attribute::{AddressFamily, ErrorCode};
 
 use super::Server;
 use super::action::Action;
-use super::allocation::{Allocation, Owner};
+use super::allocation::{Allocation, Owner, index};
 use super::flows::Home;
 use super::relay::{Holder, Relay};
 use super::slab::Slab;
@@ -98,10 +98,12 @@ impl Server {
         }
     }
 
-    /// Takes one family from a dual allocation, with its permissions and channels (RFC 8656 §8.1).
+    /// Takes one family from a dual allocation, with its permissions and channels (RFC 8656 §8.1), and connections.
     pub(super) fn end_family(&mut self, slot: u32, family: usize) {
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
         let Some(lease) = allocation.leases[family].take() else { return };
+        self.end_connections_of(slot, family == index(AddressFamily::V6));
+        let Some(allocation) = self.allocations.get_mut(slot) else { return };
         let keep = move |v6: bool| usize::from(v6) != family;
         allocation.peers.retain(|ip| keep(ip.is_ipv6()), |peer| keep(peer.is_ipv6()));
         self.release_relay(lease.relay);
@@ -135,8 +137,8 @@ impl Server {
     pub(super) fn book(&mut self, slot: u32) {
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
         let (sent, received) = allocation.booked;
-        allocation.booked = (allocation.sent, allocation.received);
-        let (sent, received) = (allocation.sent.since(sent), allocation.received.since(received));
+        allocation.booked = allocation.traffic();
+        let (sent, received) = (allocation.booked.0.since(sent), allocation.booked.1.since(received));
         self.ledger.relayed(&allocation.owner.user, sent, received);
     }
 

@@ -90,6 +90,7 @@ impl Server {
         granted.filter_map(move |(slot, allocation)| {
             let generation = self.allocations.generation(slot)?;
             let (permissions, channels) = allocation.peers.count(now);
+            let (sent, received) = allocation.traffic();
             Some(SessionReport {
                 id: SessionId { shard: self.config.shard, slot, generation },
                 user: allocation.owner.user.clone(),
@@ -99,8 +100,8 @@ impl Server {
                 expires: allocation.expires(),
                 permissions,
                 channels,
-                sent: allocation.sent,
-                received: allocation.received,
+                sent,
+                received,
                 tcp: allocation.tcp.is_some(),
             })
         })

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use farspeak_sansio::{Flow, FlowId, Instant, RelayId, Transmit};
@@ -12,7 +13,9 @@ use farspeak_stun::{Class, Message, Method, TransactionId, Writer};
 use super::Server;
 use super::action::Action;
 use super::allocate::NOT_FOR_TCP;
+use super::bandwidth::Rate;
 use super::lifetime::Timer;
+use super::meter::Meter;
 use super::relay::{Holder, Place};
 use super::request::{Asker, Fault, Request};
 
@@ -46,8 +49,18 @@ impl ConnectionId {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The connections of one allocation.
-#[derive(Default, Debug)]
-pub(super) struct Connections(Vec<ConnectionId>);
+#[derive(Debug)]
+pub(super) struct Connections {
+    ids: Vec<ConnectionId>,
+    /// Of all that there are and were.
+    pub(super) meter: Arc<Meter>,
+}
+
+impl Connections {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { ids: Vec::new(), meter: Arc::new(Meter::new(rate)) }
+    }
+}
 
 /// All connections of this shard.
 #[derive(Default)]
@@ -114,9 +127,9 @@ impl Server {
         let peer = request.message.xor_peer_address()?.ok_or(ErrorCode::BAD_REQUEST)?;
         let allocation = self.allocations.get(slot).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
         let connections = allocation.tcp.as_ref().ok_or(ErrorCode::BAD_REQUEST)?;
-        let count = connections.0.len();
+        let count = connections.ids.len();
         let to_same = |id: &ConnectionId| self.tcp.connections.get(id).is_some_and(|one| one.peer == peer);
-        if connections.0.iter().any(to_same) {
+        if connections.ids.iter().any(to_same) {
             return Err(ErrorCode::CONNECTION_ALREADY_EXISTS.into());
         }
         let peer = self.reachable(now, slot, peer)?;
@@ -142,7 +155,7 @@ impl Server {
         let slot = connection.slot;
         let id = self.tcp.insert(self.config.shard, connection);
         if let Some(connections) = self.allocations.get_mut(slot).and_then(|one| one.tcp.as_mut()) {
-            connections.0.push(id);
+            connections.ids.push(id);
         }
         self.arm(now, now + PATIENCE, Timer::Connection(id));
         id
@@ -171,7 +184,7 @@ impl Server {
         let Holder::Allocation(slot) = self.relay_of(relay)?.holder else { return None };
         let peer = SocketAddr::new(peer.ip(), peer.port());
         let allocation = self.allocations.get(slot)?;
-        let full = allocation.tcp.as_ref()?.0.len() >= self.config.quotas.connections;
+        let full = allocation.tcp.as_ref()?.ids.len() >= self.config.quotas.connections;
         allocation.relay(now, peer.is_ipv6())?;
         if full || !allocation.peers.permits(now, peer.ip()) {
             self.counters.unpermitted += 1;
@@ -194,19 +207,21 @@ impl Server {
         let id = request.message.connection_id()?.map(ConnectionId).ok_or(ErrorCode::BAD_REQUEST)?;
         let connection = self.tcp.connections.get(&id).ok_or(ErrorCode::BAD_REQUEST)?;
         let State::Pending(until) = connection.state else { return Err(ErrorCode::BAD_REQUEST.into()) };
-        if !flow.transport.is_reliable() || request.slot.is_some() || until <= now {
+        let taken = request.slot.is_some() || self.tcp.data.contains_key(&flow.id);
+        if !flow.transport.is_reliable() || taken || until <= now {
             return Err(ErrorCode::BAD_REQUEST.into());
         }
         let allocation = self.allocations.get(connection.slot).ok_or(ErrorCode::BAD_REQUEST)?;
         if !allocation.is_owned_by(&request.owner) {
             return Err(ErrorCode::WRONG_CREDENTIALS.into());
         }
+        let meter = Arc::clone(&allocation.tcp.as_ref().ok_or(ErrorCode::BAD_REQUEST)?.meter);
         if let Some(connection) = self.tcp.connections.get_mut(&id) {
             connection.state = State::Bound(flow);
         }
         self.tcp.data.insert(flow.id, id);
         self.succeed(&request.asker, |_| ());
-        self.actions.push_back(Action::Splice { connection: id, client: flow });
+        self.actions.push_back(Action::Splice { connection: id, client: flow, meter });
         Ok(())
     }
 
@@ -237,10 +252,18 @@ impl Server {
         }
     }
 
+    /// Ends an allocation's connections to peers of one family.
+    pub(super) fn end_connections_of(&mut self, slot: u32, v6: bool) {
+        let Some(connections) = self.allocations.get(slot).and_then(|one| one.tcp.as_ref()) else { return };
+        let concerned = |id: &&ConnectionId| self.tcp.connections.get(id).is_some_and(|one| one.peer.is_ipv6() == v6);
+        let gone: Vec<ConnectionId> = connections.ids.iter().filter(concerned).copied().collect();
+        gone.into_iter().for_each(|id| self.close_connection(id));
+    }
+
     /// Ends all connections of an allocation (RFC 6062 §5.5).
     pub(super) fn end_connections(&mut self, slot: u32) {
         let connections = self.allocations.get_mut(slot).and_then(|one| one.tcp.as_mut());
-        let all = connections.map(|connections| std::mem::take(&mut connections.0)).unwrap_or_default();
+        let all = connections.map(|connections| std::mem::take(&mut connections.ids)).unwrap_or_default();
         all.into_iter().for_each(|id| self.close_connection(id));
     }
 
@@ -262,7 +285,7 @@ impl Server {
             self.tcp.data.remove(&flow.id);
         }
         if let Some(connections) = self.allocations.get_mut(connection.slot).and_then(|one| one.tcp.as_mut()) {
-            connections.0.retain(|other| *other != id);
+            connections.ids.retain(|other| *other != id);
         }
     }
 }
