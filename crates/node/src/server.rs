@@ -30,6 +30,7 @@ use std::time::{Duration, Instant as StdInstant};
 
 use farspeak_net::relay::RelayHandle;
 use farspeak_net::{CertificateStore, Clock as NetClock, Listening};
+use farspeak_turn::RestAccounts;
 
 pub use certificates::authority;
 use sip::{Sip, SipSetup};
@@ -144,17 +145,19 @@ impl Server {
         };
         let turn = match config.turn.enabled || only_turn {
             true => {
-                let secret = match &config.turn.secret {
-                    Some(secret) => secret.reveal().into(),
+                let mut secrets = config.turn.secret.0.iter().map(|secret| secret.reveal().into());
+                let secret: Vec<u8> = match secrets.next() {
+                    Some(secret) => secret,
                     None => data.keep(TURN_SECRET, turn::new_secret)?,
                 };
+                let rest = secrets.fold(RestAccounts::new(&secret), |rest, other| rest.with_other(&other));
                 let https = sip.as_ref().map_or_else(|| config.listen.https.0.clone(), Sip::https);
                 let setup = TurnSetup {
                     loaded: &loaded,
                     clock,
                     certificates: &certificates,
                     users: &users,
-                    secret: &secret,
+                    rest,
                     https: &https,
                     alone: only_turn,
                 };

@@ -37,6 +37,19 @@ pub trait Accounts {
     ///
     /// `None`: there is no such account, or it has expired. It should take as long as the opposite.
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential>;
+
+    /// Another credential of the account, if it has several: while a secret is replaced, say. Asked with 1, 2 and so on
+    /// for as long as the request was not made with the one before. Default `None`.
+    fn find_another(
+        &mut self,
+        _tried: usize,
+        _unix_now: u64,
+        _account: Account<'_>,
+        _realm: &str,
+        _algorithm: u16,
+    ) -> Option<Credential> {
+        None
+    }
 }
 
 /// No accounts at all: a server for Binding requests.
@@ -58,11 +71,37 @@ impl<A: Accounts, B: Accounts> Accounts for Any<A, B> {
         let Self(one, other) = self;
         one.find(unix_now, account, realm, algorithm).or_else(|| other.find(unix_now, account, realm, algorithm))
     }
+
+    fn find_another(
+        &mut self,
+        tried: usize,
+        unix_now: u64,
+        account: Account<'_>,
+        realm: &str,
+        algorithm: u16,
+    ) -> Option<Credential> {
+        let Self(one, other) = self;
+        match one.find(unix_now, account, realm, algorithm) {
+            Some(_) => one.find_another(tried, unix_now, account, realm, algorithm),
+            None => other.find_another(tried, unix_now, account, realm, algorithm),
+        }
+    }
 }
 
 impl<A: Accounts + ?Sized> Accounts for Box<A> {
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential> {
         (**self).find(unix_now, account, realm, algorithm)
+    }
+
+    fn find_another(
+        &mut self,
+        tried: usize,
+        unix_now: u64,
+        account: Account<'_>,
+        realm: &str,
+        algorithm: u16,
+    ) -> Option<Credential> {
+        (**self).find_another(tried, unix_now, account, realm, algorithm)
     }
 }
 
@@ -131,7 +170,8 @@ impl Accounts for StaticAccounts {
 /// (draft-uberti-behave-turn-rest).
 #[derive(Clone)]
 pub struct RestAccounts {
-    secret: Box<[u8]>,
+    /// The first makes new credentials, all of them are good.
+    secrets: Vec<Box<[u8]>>,
     longest: u64,
 }
 
@@ -144,7 +184,16 @@ impl fmt::Debug for RestAccounts {
 impl RestAccounts {
     /// Accounts by this secret.
     pub fn new(secret: &[u8]) -> Self {
-        Self { secret: secret.into(), longest: u64::MAX }
+        Self { secrets: vec![secret.into()], longest: u64::MAX }
+    }
+
+    /// Accepts what was made with another secret, too: first the new one is added everywhere, then it becomes the one that
+    /// credentials are made with, and when the last of the old ones is over, the old one is left out. Each is tried with
+    /// every wrong password: let it be two or three.
+    #[must_use]
+    pub fn with_other(mut self, secret: &[u8]) -> Self {
+        self.secrets.push(secret.into());
+        self
     }
 
     /// Refuses credentials whose end lies further in the future than so many seconds: what a stolen secret made for
@@ -158,13 +207,24 @@ impl RestAccounts {
     /// A user name for somebody until a time (seconds of Unix time), and its password.
     pub fn issue(&self, until: u64, name: &str) -> (String, String) {
         let username = if name.is_empty() { until.to_string() } else { format!("{until}:{name}") };
-        let password = password(&self.secret, &username);
+        let password = password(&self.secrets[0], &username); // `new` put it there
         (username, password)
     }
 }
 
 impl Accounts for RestAccounts {
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential> {
+        self.find_another(0, unix_now, account, realm, algorithm)
+    }
+
+    fn find_another(
+        &mut self,
+        tried: usize,
+        unix_now: u64,
+        account: Account<'_>,
+        realm: &str,
+        algorithm: u16,
+    ) -> Option<Credential> {
         // Nobody can tell the name from its hash, and without the name there is no password.
         let Account::Username(username) = account else { return None };
         let (time, name) = username.split_once(':').unwrap_or((username, ""));
@@ -172,7 +232,7 @@ impl Accounts for RestAccounts {
         if until <= unix_now || until - unix_now > self.longest {
             return None;
         }
-        let password = password(&self.secret, username);
+        let password = password(self.secrets.get(tried)?, username);
         let key = match algorithm {
             2 => Key::long_term_sha256(username, realm, &password),
             _ => Key::long_term_md5(username, realm, &password),
@@ -229,6 +289,15 @@ mod tests {
         assert!(find(0, "+100:alice").is_none());
         assert!(find(0, "alice").is_none());
         assert_eq!(&*find(0, "77").unwrap().user, "77");
+    }
+
+    #[test]
+    fn there_are_as_many_credentials_as_secrets_and_the_first_makes_new_ones() {
+        let new = RestAccounts::new(b"south");
+        let mut both = Any(NoAccounts, Box::new(new.clone().with_other(b"north")));
+        assert_eq!(both.1.issue(1_000, "alice"), new.issue(1_000, "alice"));
+        let mut finds = |tried, now| both.find_another(tried, now, Account::Username("1000:alice"), "example.org", 2);
+        assert!(finds(1, 0).is_some() && finds(2, 0).is_none() && finds(1, 1_000).is_none());
     }
 
     #[test]

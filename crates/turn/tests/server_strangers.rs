@@ -8,8 +8,8 @@ use std::sync::Arc;
 use farspeak_sansio::Flow;
 use farspeak_stun::attribute::{PasswordAlgorithm, PasswordAlgorithms};
 use farspeak_stun::limit::longest_answer;
-use farspeak_stun::{Alternate, Attribute, Class, Key, Limits, Message, Method, Writer};
-use farspeak_turn::{LONGEST_REALM, NoAccounts, ServerConfig, StaticAccounts};
+use farspeak_stun::{Alternate, Attribute, AttributeType, Class, Key, Limits, Message, Method, Writer};
+use farspeak_turn::{Any, LONGEST_REALM, NoAccounts, RestAccounts, ServerConfig, StaticAccounts};
 use world::*;
 
 fn bare(world: &mut World, method: Method, write: &dyn Fn(&mut Writer<'_>)) -> Vec<u8> {
@@ -324,4 +324,62 @@ fn refuses_credentials_that_contradict_each_other() {
     });
     world.client_sends(alice.flow, &request);
     assert_eq!(Answer(world.answer().unwrap().1).code(), Some(401));
+}
+
+#[test]
+fn a_secret_is_replaced_without_refusing_anybody() {
+    let (old, new) = (RestAccounts::new(b"north"), RestAccounts::new(b"south"));
+    let accounts = Any(accounts(), new.clone().with_other(b"north"));
+    let mut world = World::with(config(), Box::new(accounts), Arc::default());
+    for (at, rest) in [(1, &new), (2, &old)] {
+        let mut client = Client::at(&format!("203.0.113.7:400{at}")).rest(rest, 1_000, "carol");
+        client.allocate(&mut world);
+        client.permit(&mut world, PEER).ok();
+    }
+    assert_eq!(world.ledger.usage("carol").allocations, 2);
+    let mut client = Client::at("203.0.113.7:4003").rest(&RestAccounts::new(b"west"), 1_000, "carol");
+    assert_eq!(client.allocate_with(&mut world, &|_| ()).code(), Some(401));
+    // One that is left out is good for what runs, and for nothing new.
+    let mut world = World::with(config(), Box::new(new), Arc::default());
+    let mut client = Client::at("203.0.113.7:4004").rest(&old, 1_000, "carol");
+    assert_eq!(client.allocate_with(&mut world, &|_| ()).code(), Some(401));
+}
+
+#[test]
+fn everybodys_first_request_is_answered_over_udp() {
+    // What clients send behind REQUESTED-TRANSPORT before they know realm and nonce: Chromium nothing, aioice and libnice
+    // LIFETIME, coturn a family as well, pion FINGERPRINT, others SOFTWARE.
+    let shapes: [&[AttributeType]; 5] = [
+        &[],
+        &[AttributeType::LIFETIME],
+        &[AttributeType::LIFETIME, AttributeType::REQUESTED_ADDRESS_FAMILY],
+        &[AttributeType::FINGERPRINT],
+        &[AttributeType::SOFTWARE],
+    ];
+    for realm in ["example.org".to_owned(), "r".repeat(LONGEST_REALM)] {
+        let mut world = World::new(ServerConfig { realm: realm.clone(), ..config() });
+        for shape in shapes {
+            let request = bare(&mut world, Method::ALLOCATE, &|writer| {
+                writer.push(Attribute::RequestedTransport(17));
+                for kind in shape {
+                    match *kind {
+                        AttributeType::LIFETIME => writer.push(Attribute::Lifetime(600)),
+                        AttributeType::SOFTWARE => writer.push(Attribute::Software("x")),
+                        AttributeType::FINGERPRINT => writer.fingerprint(),
+                        _ => writer.push(Attribute::RequestedAddressFamily(V4)),
+                    };
+                }
+            });
+            world.client_sends(udp("203.0.113.7:4000"), &request);
+            let answer = Answer(world.answer().expect("an answer").1);
+            assert_eq!((answer.code(), answer.message().realm()), (Some(401), Ok(Some(&*realm))), "{shape:?}");
+        }
+    }
+    // Nothing at all is malformed (§7.1), and answered for a short realm only.
+    for (realm, answered) in [("r".repeat(12), true), ("r".repeat(13), false)] {
+        let mut world = World::new(ServerConfig { realm, ..config() });
+        let request = bare(&mut world, Method::ALLOCATE, &|_| ());
+        world.client_sends(udp("203.0.113.7:4000"), &request);
+        assert_eq!(world.answer().is_some(), answered);
+    }
 }

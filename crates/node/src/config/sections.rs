@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::schema::section;
 use super::value::{
-    Durability, Everywhere, Hidden, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses,
+    Durability, Everywhere, Hidden, JoinCalls, LogFormat, LogLevel, Loopback, Ports, Prefixes, RelayAddresses, Secrets,
     Transports,
 };
 
@@ -218,8 +218,9 @@ section! {
         /// IPv6 prefixes that a NAT64 of your network translates, besides 64:ff9b::/96.
         nat64: Prefixes = Prefixes::default(),
         /// Secret of time-limited credentials, shared with a service that hands them out (coturn's static-auth-secret).
-        /// At least 16 characters. Empty: the node makes its own at first start.
-        secret: Option<Hidden> = None,
+        /// At least 16 characters. Empty: the node makes its own at first start. While you replace one, ["the new one", "the
+        /// old one"]: credentials are made with the first and taken from all.
+        secret: Secrets = Secrets::default(),
         /// More accounts, each "name:password", for clients that know no other way. Their passwords stand in this file.
         users: Vec<Hidden> = Vec::new(),
         /// How long a credential from `farspeak turn credentials` or `/turn` may be used for something new.

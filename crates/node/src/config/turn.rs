@@ -12,7 +12,7 @@ pub(super) fn faults(config: &Config) -> Vec<(&'static str, String)> {
     let turn = &config.turn;
     let mut faults: Vec<(&'static str, String)> = Vec::new();
     let mut fault = |key, message: &str| faults.push((key, message.to_owned()));
-    if turn.secret.as_ref().is_some_and(|secret| secret.reveal().len() < SHORTEST_SECRET) {
+    if turn.secret.0.iter().any(|secret| secret.reveal().len() < SHORTEST_SECRET) {
         fault(
             "secret",
             "is shorter than 16 characters: whoever has one credential could find it by trying; `openssl rand -hex 32` \
@@ -116,7 +116,8 @@ mod tests {
             ("users = [\"bob:s3cr3t\", \"bob:s3cr4t\"]", "a second time"),
             ("users = [\"b\\u0001b:s3cr3t\"]", "RFC 8265"),
             ("users = \"bob:s3cr3t\"", "expected a list of texts"),
-            ("secret = [\"s3cr3t\"]", "expected a text"),
+            ("secret = [\"0123456789abcdef\", \"s3cr3t\"]", "openssl rand"),
+            ("secret = [[\"s3cr3t\"]]", "expected a text"),
             ("relay = [\"192.0.2.1\", \"192.0.2.2\"]", "one of each family"),
             ("nat64 = [\"192.0.2.0/24\"]", "192.0.2.0/24"),
             ("nat64 = [\"2001:db8::/33\"]", "2001:db8::/33"),

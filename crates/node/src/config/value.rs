@@ -278,6 +278,38 @@ impl Value for Prefixes {
     }
 }
 
+/// A secret, or several while one is replaced, the new one first; none is written `""`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Secrets(pub Vec<Hidden>);
+
+impl Secrets {
+    fn text(&self, each: fn(&Hidden) -> String) -> String {
+        match &self.0[..] {
+            [] => quote(""),
+            [one] => each(one),
+            several => list(several.iter().map(each)),
+        }
+    }
+}
+
+impl Value for Secrets {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let expected = || "a text in quotes, or a list of them such as [\"new\", \"old\"]".to_owned();
+        let wrong = |_| Wrong { expected: expected(), found: "something else".to_owned() };
+        match value.as_str() {
+            Some("") => Ok(Self::default()),
+            Some(_) => Ok(Self(vec![Hidden::read(value)?])),
+            None => <Vec<Hidden>>::read(value).map(Self).map_err(wrong),
+        }
+    }
+    fn write(&self) -> String {
+        self.text(Value::write)
+    }
+    fn show(&self) -> String {
+        self.text(Value::show)
+    }
+}
+
 /// Addresses to relay from, each with the address that is told, where that is another.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RelayAddresses(pub Vec<RelayAddress>);
@@ -508,6 +540,23 @@ mod tests {
         }
         assert_eq!(there_and_back::<Prefixes>("x = [\"10.0.0.0/8\"]").as_deref(), Some("[\"10.0.0.0/8\"]"));
         assert_eq!(there_and_back::<Prefixes>("x = [\"10.0.0.1/8\"]"), None);
+    }
+
+    #[test]
+    fn a_secret_is_a_text_or_several_and_not_shown() {
+        let read = |text: &str| {
+            let table = toml::de::DeTable::parse(text).unwrap();
+            Secrets::read(table.get_ref().values().next().unwrap().get_ref()).ok()
+        };
+        for text in ["\"\"", "\"north\"", "[\"south\", \"north\"]"] {
+            let secrets = read(&format!("x = {text}")).unwrap();
+            assert_eq!(secrets.write(), text);
+            assert!(!format!("{secrets:?} {}", secrets.show()).contains("orth"));
+        }
+        for bad in ["3", "[3]", "[[\"north\"]]"] {
+            assert_eq!(read(&format!("x = {bad}")), None, "{bad}");
+        }
+        assert_eq!(read("x = []"), Some(Secrets::default()));
     }
 
     #[test]

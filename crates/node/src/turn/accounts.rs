@@ -70,6 +70,21 @@ impl Accounts for NodeAccounts {
             .or_else(|| self.configured.find(unix_now, account, realm, algorithm))
             .or_else(|| self.rest.find(unix_now, account, realm, algorithm))
     }
+
+    fn find_another(
+        &mut self,
+        tried: usize,
+        unix_now: u64,
+        account: Account<'_>,
+        realm: &str,
+        algorithm: u16,
+    ) -> Option<Credential> {
+        let named = self.users.find(unix_now, account, realm, algorithm);
+        match named.or_else(|| self.configured.find(unix_now, account, realm, algorithm)) {
+            Some(_) => None,
+            None => self.rest.find_another(tried, unix_now, account, realm, algorithm),
+        }
+    }
 }
 
 #[cfg(test)]

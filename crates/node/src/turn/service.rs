@@ -36,7 +36,7 @@ impl fmt::Debug for TurnService {
 }
 
 /// What [`TurnService::start`] works with.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct TurnSetup<'a> {
     /// The configuration.
     pub loaded: &'a Loaded,
@@ -47,7 +47,7 @@ pub struct TurnSetup<'a> {
     /// The users.
     pub users: &'a Arc<Users>,
     /// What time-limited credentials are made with.
-    pub secret: &'a [u8],
+    pub rest: RestAccounts,
     /// Where HTTPS is served.
     pub https: &'a [SocketAddr],
     /// Whether nothing else of the node runs: then TLS on the HTTPS port is TURN's alone.
@@ -77,12 +77,12 @@ impl TurnService {
     /// # Errors
     /// What is in the way; nothing runs then.
     pub fn start(setup: TurnSetup<'_>, warnings: &mut Vec<String>) -> Result<Self, StartFailure> {
-        let TurnSetup { loaded, clock, certificates, users, secret, https, alone } = setup;
+        let TurnSetup { loaded, clock, certificates, users, rest, https, alone } = setup;
         let config = &loaded.config;
         let realm = users.realm().to_owned();
         let nonce_key = SystemRng::new().key();
         let longest = config.turn.max_credential_lifetime + CLOCKS;
-        let rest = RestAccounts::new(secret).with_longest(longest.as_secs());
+        let rest = rest.with_longest(longest.as_secs());
         let accounts = settings::accounts(config, &realm).map_err(StartFailure::Other)?;
         let configured = Configured::new(accounts);
         let ledger: Arc<Ledger> = Arc::default();

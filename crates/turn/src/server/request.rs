@@ -10,7 +10,6 @@ use super::action::Action;
 use super::allocation::Owner;
 use super::flows::Home;
 use super::{ConnectionId, Server, reservation};
-use crate::credential::Credential;
 
 /// Who asks, and all that an answer needs, now or later.
 #[derive(Clone, Debug)]
@@ -138,9 +137,17 @@ impl Server {
         let seal = self.authority.check(now, flow.remote, message, |account, algorithm| {
             // What was allocated with a credential that has a time may outlast it.
             let known = lasting.and_then(|allocation| allocation.owner.lasting(account, algorithm));
-            let found: Credential = match known {
+            let found = match known {
                 Some(known) => known,
-                None => self.accounts.find(unix, account, realm, algorithm)?,
+                None => {
+                    let (mut found, mut tried) = (self.accounts.find(unix, account, realm, algorithm)?, 1);
+                    while let Some(other) = self.accounts.find_another(tried, unix, account, realm, algorithm)
+                        && message.check_integrity(&found.key).is_err()
+                    {
+                        (found, tried) = (other, tried + 1);
+                    }
+                    found
+                }
             };
             let (key, quota) = (found.key.clone(), found.quota.map(|quota| quota.allocations));
             owner = Some((Owner::new(found, account, algorithm), quota));
