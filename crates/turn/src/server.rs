@@ -275,9 +275,9 @@ impl Server {
 
     /// Takes over another configuration: policy, quotas, lifetimes, limits and relay addresses at once for everybody.
     ///
-    /// Permissions and channels that the new policy refuses end now. Allocations on a relay address that is gone live on
-    /// until they end. What cannot change while it runs stays as it was: shard, ports, realm, nonce key, the origin
-    /// of time.
+    /// Permissions, channels and connections that the new policy refuses end now, and allocations for TCP if there is no
+    /// more of that. Allocations on a relay address that is gone live on until they end. What cannot change while it runs
+    /// stays as it was: shard, ports, realm, nonce key, the origin of time.
     pub fn reconfigure(&mut self, _now: Instant, config: ServerConfig) {
         let old = &self.config;
         let (shard, shards, ports, realm) = (old.shard, old.shards, old.ports.clone(), old.realm.clone());
@@ -291,6 +291,9 @@ impl Server {
         self.rate = Rate::of(&self.config.quotas);
         self.policy = relay::policy(&self.config);
         self.readdress();
+        if !self.config.tcp_relaying {
+            self.end_tcp();
+        }
         self.allocations.iter().for_each(|(_, allocation)| allocation.pace(self.rate));
         self.judge_again();
     }

@@ -195,6 +195,14 @@ fn drops_send_indications_that_lack_something_or_hold_what_it_does_not_know() {
     assert_eq!(send(&mut world, &|writer| _ = writer.push(peer)), 0);
     assert_eq!(send(&mut world, &|writer| _ = writer.push(Attribute::Data(b"x"))), 0);
     assert_eq!(world.server.counters().malformed, 3);
+    // A fingerprint that is wrong: no STUN, or altered on the way (RFC 8489 §7.3).
+    let mut altered = [0; 200];
+    let mut writer = Writer::new(&mut altered, Class::Indication, Method::SEND, TransactionId([1; 12]));
+    with_optional(&mut writer);
+    let length = writer.finish().unwrap().len();
+    altered[length - 1] ^= 1;
+    world.client_sends(alice.flow, &altered[..length]);
+    assert_eq!((world.take_out().len(), world.server.counters().malformed), (0, 4));
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod world;
 use std::sync::Arc;
 
 use farspeak_stun::{Attribute, Method, Writer};
-use farspeak_turn::{RestAccounts, ServerConfig};
+use farspeak_turn::{Action, HEADROOM, Packet, RestAccounts, ServerConfig, TAILROOM, Which};
 use world::*;
 
 fn world() -> (World, Client) {
@@ -163,13 +163,62 @@ fn sessions_are_reported_and_ended() {
     let of_alice = sessions.iter().find(|one| &*one.user == "alice").unwrap();
     assert_eq!((of_alice.permissions, of_alice.channels, of_alice.sent.bytes), (1, 1, 5));
     assert_eq!((of_alice.client, of_alice.relayed.iter().flatten().count()), (alice.flow, 2));
-    let which = farspeak_turn::Which::Session(of_alice.id.to_bits());
+    let which = Which::Session(of_alice.id.to_bits());
     assert_eq!(world.server.kick(world.now, which), 1);
     assert_eq!(world.server.kick(world.now, which), 0);
-    assert_eq!(world.server.kick(world.now, farspeak_turn::Which::User("bob")), 1);
+    assert_eq!(world.server.kick(world.now, Which::User("bob")), 1);
     world.drain();
-    assert!(matches!(world.actions[..], [farspeak_turn::Action::CloseClient(flow)] if flow == bob.flow));
+    assert!(matches!(world.actions[..], [Action::CloseClient(flow)] if flow == bob.flow));
     assert_eq!(alice.refresh(&mut world, 600).code(), Some(437));
     assert_eq!(world.ledger.usage("alice").sent.bytes, 5);
     assert_eq!(world.server.residue().allocations, 0);
+}
+
+#[test]
+fn timers_do_not_pile_up_however_lifetimes_are_chosen() {
+    let mut world = World::new(config());
+    let mut alice = Client::at("203.0.113.7:4000");
+    alice.allocate(&mut world);
+    for lifetime in (600..=3600).rev() {
+        assert_eq!(alice.refresh(&mut world, lifetime).ok().lifetime(), lifetime);
+    }
+    assert!(world.server.residue().timers <= 1027, "{}", world.server.residue().timers);
+    world.pass(seconds(599));
+    assert_eq!(world.server.allocations(), 1);
+    world.pass(seconds(1));
+    assert_eq!(world.server.residue(), Default::default());
+}
+
+#[test]
+fn whoever_is_kicked_on_the_way_loses_both_ends_and_who_waits_for_a_socket_gets_none() {
+    let mut world = World::new(config());
+    let mut alice = Client::over(tcp("203.0.113.7:4000", 1));
+    let ticket = alice.allocate_with(&mut world, &|writer| {
+        writer.push(Attribute::MobilityTicket(&[]));
+    });
+    let ticket = ticket.ok().ticket();
+    let mut moving = Client::over(tcp("192.0.2.9:7000", 2));
+    moving
+        .ask(&mut world, Method::REFRESH, &|writer| {
+            writer.push(Attribute::MobilityTicket(&ticket));
+        })
+        .ok();
+    assert_eq!(world.server.kick(world.now, Which::User("alice")), 1);
+    world.drain();
+    let closed = [alice.flow, moving.flow];
+    assert!(matches!(world.actions[..], [Action::CloseClient(one), Action::CloseClient(two)] if [one, two] == closed));
+    // The driver has not opened the socket yet.
+    let mut bob = Client::at("203.0.113.8:4000").named("bob", "password");
+    bob.greet(&mut world);
+    let id = world.id();
+    let request = bob.sealed(id, Method::ALLOCATE, &|writer| {
+        writer.push(Attribute::RequestedTransport(17));
+    });
+    let mut buffer = [&[0; HEADROOM], &request[..], &[0; TAILROOM]].concat();
+    let data = HEADROOM..HEADROOM + request.len();
+    world.server.handle_client(world.now, bob.flow, Packet { buffer: &mut buffer, data });
+    assert_eq!(world.server.kick(world.now, Which::User("bob")), 1);
+    world.drain();
+    assert_eq!((world.take_out(), world.open.len()), (vec![], 0));
+    assert_eq!(world.server.residue(), Default::default());
 }

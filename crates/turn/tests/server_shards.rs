@@ -211,3 +211,20 @@ fn what_was_handed_over_is_not_handed_on() {
     assert_eq!(shards.ask(0, &wanderer, Method::REFRESH, &with(&here)).code(), Some(437));
     assert_eq!(shards.client_sends(0, wanderer.flow, &channel_message(0x4000, b"x")), []);
 }
+
+#[test]
+fn refuses_to_remember_flows_of_those_who_have_not_proved_who_they_are() {
+    let mut shards = Shards::new(ServerConfig { tcp_relaying: true, ..config() });
+    let mut stranger = Client::at("192.0.2.9:7000").named("alice", "guessed");
+    stranger.greet(&mut shards.0[1]);
+    let answer = shards.ask(1, &stranger, Method::ALLOCATE, &|writer| {
+        writer.push(Attribute::RequestedTransport(17)).push(Attribute::ReservationToken([2; 8]));
+    });
+    assert_eq!((answer.code(), shards.0[1].server.residue().flows), (Some(401), 0));
+    let mut stranger = Client::over(tcp("192.0.2.9:7001", 1)).named("alice", "guessed");
+    stranger.greet(&mut shards.0[1]);
+    let answer = shards.ask(1, &stranger, Method::CONNECTION_BIND, &|writer| {
+        writer.push(Attribute::ConnectionId(2 << 24 | 1));
+    });
+    assert_eq!((answer.code(), shards.0[1].server.residue().flows), (Some(401), 0));
+}

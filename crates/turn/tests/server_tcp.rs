@@ -111,6 +111,17 @@ fn a_connection_that_nobody_binds_is_closed() {
 }
 
 #[test]
+fn refuses_to_bind_too_late_even_if_no_timer_has_fired() {
+    let (mut world, mut alice, _) = world();
+    connect(&mut world, &mut alice, PEER);
+    let connection = connecting(&mut world);
+    connected(&mut world, connection, Ok(())).ok();
+    world.now += seconds(30);
+    let mut data = Client::over(tcp("203.0.113.7:4001", 2));
+    assert_eq!(bind(&mut world, &mut data, connection.number()).unwrap().code(), Some(400));
+}
+
+#[test]
 fn one_connection_to_a_peer_at_a_time() {
     let (mut world, mut alice, _) = world();
     connect(&mut world, &mut alice, PEER);
@@ -310,6 +321,8 @@ fn refuses_a_second_connection_for_a_stream_that_carries_one() {
     let second = connecting(&mut world);
     connected(&mut world, second, Ok(())).ok();
     assert_eq!(bind(&mut world, &mut data, second.number()).unwrap().code(), Some(400));
+    // Nor for the control connection.
+    assert_eq!(bind(&mut world, &mut alice, second.number()).unwrap().code(), Some(400));
 }
 
 #[test]
@@ -333,4 +346,21 @@ fn connections_of_a_family_end_with_it() {
         .ok();
     assert!(matches!(world.actions[..], [Action::CloseConnection(closed)] if closed == v6), "{:?}", world.actions);
     assert_eq!(world.server.residue().connections, 1);
+}
+
+#[test]
+fn switched_off_it_ends_what_there_is_of_it() {
+    let (mut world, mut alice, _) = world();
+    let (_, connection, _) = spliced(&mut world, &mut alice, 2, PEER);
+    let mut bob = Client::over(tcp("203.0.113.8:4000", 9)).named("bob", "password");
+    bob.allocate(&mut world);
+    world.server.reconfigure(world.now, config());
+    world.drain();
+    assert!(
+        matches!(world.actions[..], [Action::CloseConnection(closed), Action::CloseClient(flow)] if closed == connection && flow == alice.flow),
+        "{:?}",
+        world.actions
+    );
+    assert_eq!((world.server.allocations(), world.server.residue().connections), (1, 0));
+    bob.refresh(&mut world, 600).ok();
 }

@@ -382,7 +382,7 @@ impl Server {
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
         if at < allocation.armed {
             allocation.armed = at;
-            self.arm(now, at, Timer::Allocation { slot, generation });
+            self.arm(now, at, Timer::Allocation { slot, generation, at });
         }
     }
 }

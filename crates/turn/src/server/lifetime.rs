@@ -16,8 +16,8 @@ use super::tcp::{ConnectionId, TcpRelays};
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Timer {
-    /// An allocation may have expired, or has waited too long for its sockets.
-    Allocation { slot: u32, generation: u32 },
+    /// An allocation may have expired, or has waited too long for its sockets. Of several, the earliest counts.
+    Allocation { slot: u32, generation: u32, at: Instant },
     /// A reserved port was not used (RFC 8656 §7.2).
     Reservation { relay: u32, generation: u32 },
     /// A peer did not answer, or a client did not bind the connection (RFC 6062 §5.2, §5.3).
@@ -27,7 +27,9 @@ pub(super) enum Timer {
 impl Timer {
     pub(super) fn is_outdated(&self, allocations: &Slab<Allocation>, relays: &Slab<Relay>, tcp: &TcpRelays) -> bool {
         match *self {
-            Self::Allocation { slot, generation } => !allocations.is_current(slot, generation),
+            Self::Allocation { slot, generation, at } => {
+                !allocations.is_current(slot, generation) || allocations.get(slot).is_none_or(|one| one.armed != at)
+            }
             Self::Reservation { relay, generation } => {
                 let reserved = relays.get(relay).is_some_and(|relay| matches!(relay.holder, Holder::Token(_)));
                 !reserved || !relays.is_current(relay, generation)
@@ -53,7 +55,7 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
-                Timer::Allocation { slot, generation } if self.allocations.is_current(slot, generation) => {
+                Timer::Allocation { slot, generation, .. } if self.allocations.is_current(slot, generation) => {
                     self.review(now, slot);
                 }
                 Timer::Reservation { relay, generation } if self.relays.is_current(relay, generation) => {

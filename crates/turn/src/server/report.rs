@@ -6,6 +6,7 @@ use std::sync::Arc;
 use farspeak_sansio::{Flow, Instant, Transport};
 
 use super::Server;
+use super::allocation::Allocation;
 use crate::ledger::Traffic;
 
 /// An allocation, for those outside.
@@ -92,7 +93,7 @@ impl Server {
             let (permissions, channels) = allocation.peers.count(now);
             let (sent, received) = allocation.traffic();
             Some(SessionReport {
-                id: SessionId { shard: self.config.shard, slot, generation },
+                id: self.session_id(slot, generation),
                 user: allocation.owner.user.clone(),
                 client: allocation.client,
                 relayed: allocation.leases.map(|lease| Some(self.relays.get(lease?.relay)?.advertised)),
@@ -147,18 +148,27 @@ impl Server {
 
     /// Ends sessions; how many. Streams of those clients are closed; clients by UDP learn it from the 437 to their next
     /// request.
-    pub fn kick(&mut self, now: Instant, which: Which<'_>) -> usize {
-        let meant = |report: &SessionReport| match which {
-            Which::Session(bits) => report.id.to_bits() == bits,
-            Which::User(user) => *report.user == *user,
+    pub fn kick(&mut self, _now: Instant, which: Which<'_>) -> usize {
+        let id = |slot: u32| self.allocations.generation(slot).map(|generation| self.session_id(slot, generation));
+        let meant = |(slot, allocation): &(u32, &Allocation)| match which {
+            Which::Session(bits) => id(*slot).is_some_and(|id| id.to_bits() == bits),
+            Which::User(user) => *allocation.owner.user == *user,
         };
-        let slots: Vec<(u32, Flow)> = self.sessions(now).filter(meant).map(|one| (one.id.slot, one.client)).collect();
-        for (slot, client) in &slots {
-            self.counters.ended += 1;
-            self.end(*slot);
-            self.close_client(*client);
-        }
+        let slots: Vec<u32> = self.allocations.iter().filter(meant).map(|(slot, _)| slot).collect();
+        slots.iter().for_each(|slot| self.dismiss(*slot));
         slots.len()
+    }
+
+    /// Ends a session and the streams of its client.
+    pub(super) fn dismiss(&mut self, slot: u32) {
+        let Some(flows) = self.allocations.get(slot).map(|one| one.flows().collect::<Vec<Flow>>()) else { return };
+        self.counters.ended += 1;
+        self.end(slot);
+        flows.into_iter().for_each(|flow| self.close_client(flow));
+    }
+
+    fn session_id(&self, slot: u32, generation: u32) -> SessionId {
+        SessionId { shard: self.config.shard, slot, generation }
     }
 }
 

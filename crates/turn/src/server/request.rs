@@ -70,12 +70,15 @@ impl Server {
         {
             return self.malformed();
         }
-        if let Some(shard) = self.home_elsewhere(now, &client, message) {
-            let (until, most) = (now + self.config.lifetimes.max, self.config.quotas.handed_over);
-            if self.flows.hand_over(now, &client, shard, until, most) {
-                // RFC 6062 §5.4: what follows a ConnectionBind request is for the peer, if it succeeds.
-                return Verdict::ToHome { shard, waits: method == Method::CONNECTION_BIND };
+        let elsewhere = self.home_elsewhere(now, &client, message);
+        match elsewhere {
+            // RFC 6062 §5.4: what follows a ConnectionBind request is for the peer, if it succeeds. No way to remember.
+            Some(shard) if method == Method::CONNECTION_BIND => return Verdict::ToHome { shard, waits: true },
+            // A ticket was given to somebody who had proved who it is; a token anybody can make up.
+            Some(shard) if method == Method::REFRESH && self.leads(now, &client, shard) => {
+                return Verdict::ToHome { shard, waits: false };
             }
+            _ => {}
         }
         let request = match self.authenticate(now, client, message) {
             Ok(request) => request,
@@ -84,6 +87,11 @@ impl Server {
                 return Verdict::Nothing;
             }
         };
+        if let Some(shard) = elsewhere.filter(|_| method == Method::ALLOCATE)
+            && self.leads(now, &client, shard)
+        {
+            return Verdict::ToHome { shard, waits: false };
+        }
         let asker = request.asker.clone();
         let done = self.understood(&request).and_then(|()| match method {
             Method::ALLOCATE => self.allocate(now, request),
@@ -97,6 +105,12 @@ impl Server {
             self.fail(&asker, message, fault);
         }
         Verdict::Nothing
+    }
+
+    /// Remembers where a client's packets belong, if there is room for that.
+    fn leads(&mut self, now: Instant, client: &Flow, shard: u8) -> bool {
+        let (until, most) = (now + self.config.lifetimes.max, self.config.quotas.handed_over);
+        self.flows.hand_over(now, client, shard, until, most)
     }
 
     /// The shard that made the ticket or token in a request, if another one did and the client's address is its own: the

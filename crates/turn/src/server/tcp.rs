@@ -267,6 +267,13 @@ impl Server {
         all.into_iter().for_each(|id| self.close_connection(id));
     }
 
+    /// Ends allocations for TCP, since that has been switched off.
+    pub(super) fn end_tcp(&mut self) {
+        let all = self.allocations.iter().filter(|(_, one)| one.tcp.is_some());
+        let all: Vec<u32> = all.map(|(slot, _)| slot).collect();
+        all.into_iter().for_each(|slot| self.dismiss(slot));
+    }
+
     /// Ends connections to peers that may no longer be reached.
     pub(super) fn judge_connections(&mut self) {
         let refused = |(_, one): &(&ConnectionId, &Connection)| self.judge(one.peer).is_err();
