@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.policy.allow = allow.iter().map(|prefix| prefix.parse()).collect::<Result<_, _>>()?;
     let accounts = StaticAccounts::new("example.org").with(user, password)?;
     let mut server = Server::new(config, Box::new(accounts), Arc::default(), Box::new(System));
-    let (sender, inbox) = mpsc::channel();
+    let (sender, inbox) = mpsc::sync_channel(1000);
     read(&listener, None, &sender);
     let start = std::time::Instant::now();
     let now = || Instant::ZERO + start.elapsed();
@@ -58,15 +58,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
+/// From which socket, from whom, what; with the room around it.
+type Received = (Option<RelayId>, SocketAddr, Vec<u8>);
+
 /// Reads a socket for as long as somebody else has it.
-fn read(socket: &Arc<UdpSocket>, relay: Option<RelayId>, inbox: &mpsc::Sender<(Option<RelayId>, SocketAddr, Vec<u8>)>) {
+fn read(socket: &Arc<UdpSocket>, relay: Option<RelayId>, inbox: &mpsc::SyncSender<Received>) {
     let (socket, inbox) = (Arc::downgrade(socket), inbox.clone());
     std::thread::spawn(move || {
         let mut buffer = vec![0; HEADROOM + 65_535 + TAILROOM];
         while let Some(socket) = socket.upgrade() {
             let _ = socket.set_read_timeout(Some(Duration::from_secs(1)));
             let Ok((length, from)) = socket.recv_from(&mut buffer[HEADROOM..]) else { continue };
-            let _ = inbox.send((relay, from, buffer[..HEADROOM + length + TAILROOM].to_vec()));
+            // Who sends more than is read loses it, as in a socket's own buffer.
+            let _ = inbox.try_send((relay, from, buffer[..HEADROOM + length + TAILROOM].to_vec()));
         }
     });
 }

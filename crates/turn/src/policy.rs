@@ -15,7 +15,7 @@ use std::str::FromStr;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PeerPolicy {
     /// Prefixes that are allowed although they are special: a test network, say. Default none. What is more special
-    /// still (the metadata address in 169.254.0.0/16, an address of this host) has to be named as precisely.
+    /// still (a cloud's metadata address in 169.254.0.0/16, an address of this host) has to be named as precisely.
     pub allow: Vec<Prefix>,
     /// Prefixes that are denied although they are ordinary. Default none.
     pub deny: Vec<Prefix>,

@@ -3,8 +3,8 @@
 #[path = "support/world.rs"]
 mod world;
 
-use farspeak_stun::{Attribute, Method};
-use farspeak_turn::{PeerPolicy, Prefix, ServerConfig};
+use farspeak_stun::{Alternate, Attribute, Method};
+use farspeak_turn::{PeerPolicy, Prefix, RelayAddress, ServerConfig};
 use world::*;
 
 fn prefixes(text: &[&str]) -> Vec<Prefix> {
@@ -133,17 +133,34 @@ fn refuses_isatap_of_private() {
     refuses(&["[2606:4700::5efe:10.0.0.1]:80", "[2606:4700::200:5efe:127.0.0.1]:80"]);
 }
 
+/// Where clouds keep their secrets; Azure's address looks like anybody's.
+const METADATA: [&str; 10] = [
+    "100.100.100.200:80",
+    "168.63.129.16:80",
+    "169.254.42.42:80",
+    "169.254.169.254:80",
+    "169.254.170.2:80",
+    "169.254.170.23:80",
+    "192.0.0.192:80",
+    "[fd00:42::42]:80",
+    "[fd00:ec2::254]:80",
+    "[fd20:ce::254]:80",
+];
+
 #[test]
 fn refuses_metadata_address() {
-    refuses(&["169.254.169.254:80", "[fd00:ec2::254]:80", "[fd20:ce::254]:80", "100.100.100.200:80", "192.0.0.192:80"]);
+    refuses(&METADATA);
+    refuses(&["[::ffff:168.63.129.16]:80", "[64:ff9b::168.63.129.16]:80", "[fd00:ec2::23]:80"]);
 }
 
 #[test]
 fn refuses_metadata_address_even_if_its_network_is_allowed() {
-    let policy = PeerPolicy { allow: prefixes(&["169.254.0.0/16", "fd00::/8"]), ..PeerPolicy::default() };
+    let networks = ["100.64.0.0/10", "168.63.0.0/16", "169.254.0.0/16", "192.0.0.0/24", "fd00::/8"];
+    let policy = PeerPolicy { allow: prefixes(&networks), ..PeerPolicy::default() };
     let (mut world, mut alice) = dual(ServerConfig { policy: policy.clone(), ..config() });
     alice.permit(&mut world, "169.254.7.7:80").ok();
-    refuses_with(ServerConfig { policy, ..config() }, &["169.254.169.254:80", "[fd00:ec2::254]:80"]);
+    alice.permit(&mut world, "100.100.100.201:80").ok();
+    refuses_with(ServerConfig { policy, ..config() }, &METADATA);
 }
 
 #[test]
@@ -275,4 +292,40 @@ fn refuses_datagrams_that_pretend_to_come_from_a_relayed_address() {
     assert_eq!(world.take_out(), []);
     bob.channel_data(&mut world, 0x4000, b"from bob");
     assert_eq!(world.take_out().len(), 1);
+}
+
+#[test]
+fn an_address_that_is_relayed_from_no_longer_is_the_servers_until_its_last_allocation_ends() {
+    let mut world = World::new(config());
+    let (mut alice, mut bob) =
+        (Client::at("203.0.113.7:4000"), Client::at("203.0.113.8:4000").named("bob", "password"));
+    let of_alice = alice.allocate(&mut world);
+    for other in ["198.51.100.8", "198.51.100.9"] {
+        let relays = vec![RelayAddress::plain(other.parse().unwrap())];
+        world.server.reconfigure(world.now, ServerConfig { relays, ..config() });
+    }
+    let of_bob = bob.allocate(&mut world);
+    assert_eq!(of_bob.ip().to_string(), "198.51.100.9");
+    alice.bind_to(&mut world, 0x4000, of_bob).ok();
+    bob.bind_to(&mut world, 0x4000, of_alice).ok();
+    bob.channel_data(&mut world, 0x4000, b"joined inside");
+    assert_eq!(world.answer().unwrap().0, alice.flow);
+    alice.refresh(&mut world, 0).ok();
+    // Now it is anybody's, and judged as such: this one is in a range that nobody reaches.
+    bob.channel_data(&mut world, 0x4000, b"not through a socket");
+    assert_eq!(world.take_out(), []);
+    assert_eq!(bob.permit(&mut world, &of_alice.to_string()).code(), Some(403));
+    assert_eq!(bob.permit(&mut world, "198.51.100.8:50000").code(), Some(403));
+    let relays = vec![RelayAddress::plain("198.51.100.9".parse().unwrap())];
+    let policy = PeerPolicy { allow: prefixes(&["198.51.100.0/24"]), ..PeerPolicy::default() };
+    world.server.reconfigure(world.now, ServerConfig { relays, policy, ..config() });
+    bob.bind_to(&mut world, 0x4000, of_alice).ok();
+    bob.channel_data(&mut world, 0x4000, b"whoever has it now");
+    assert!(matches!(&world.take_out()[..], [Out::Peer { peer, .. }] if *peer == of_alice));
+}
+
+#[test]
+fn refuses_the_addresses_that_nat_discovery_answers_from() {
+    let alternates = vec![Alternate { primary: address(SERVER), other: address("5.5.5.6:3479") }];
+    refuses_with(ServerConfig { alternates, ..config() }, &["5.5.5.6:22", "5.5.5.6:3479", "[64:ff9b::5.5.5.6]:22"]);
 }

@@ -33,11 +33,18 @@ const V4: &[(Ipv4Addr, u8, &str)] = &[
     (v4(0, 0, 0, 0), 8, "this network"),
     (v4(10, 0, 0, 0), 8, "private"),
     (v4(100, 64, 0, 0), 10, "shared by carriers"),
+    (v4(100, 100, 100, 200), 32, "cloud metadata"), // Alibaba
     (v4(127, 0, 0, 0), 8, "loopback"),
+    // In no registry: Azure's, reached from inside alone.
+    (v4(168, 63, 129, 16), 32, "cloud metadata"),
     (v4(169, 254, 0, 0), 16, "link-local"),
-    (v4(169, 254, 169, 254), 32, "cloud metadata"),
+    (v4(169, 254, 42, 42), 32, "cloud metadata"),   // Scaleway
+    (v4(169, 254, 169, 254), 32, "cloud metadata"), // nearly all
+    (v4(169, 254, 170, 2), 32, "cloud metadata"),   // Amazon's containers
+    (v4(169, 254, 170, 23), 32, "cloud metadata"),
     (v4(172, 16, 0, 0), 12, "private"),
     (v4(192, 0, 0, 0), 24, "protocol assignments"),
+    (v4(192, 0, 0, 192), 32, "cloud metadata"), // Oracle
     (v4(192, 0, 2, 0), 24, "documentation"),
     (v4(192, 31, 196, 0), 24, "AS112"),
     (v4(192, 52, 193, 0), 24, "AMT"),
@@ -76,6 +83,8 @@ const V6: &[(Ipv6Addr, u8, Option<&str>)] = &[
     (v6(0x3fff, 0, 0, 0), 20, Some("documentation")),
     (v6(0x5f00, 0, 0, 0), 16, Some("segment routing")),
     (v6(0xfc00, 0, 0, 0), 7, Some("unique local")),
+    (Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42), 128, Some("cloud metadata")),
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23), 128, Some("cloud metadata")),
     (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128, Some("cloud metadata")),
     (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, Some("cloud metadata")),
     (v6(0xfe80, 0, 0, 0), 10, Some("link-local")),

@@ -11,6 +11,7 @@ pub(super) struct Ports {
     /// For each port from `first`: [`FREE`], [`FOREIGN`], or a relay's slot.
     relays: Box<[u32]>,
     free: usize,
+    owned: usize,
 }
 
 const FREE: u32 = u32::MAX;
@@ -33,7 +34,7 @@ impl Ports {
         let relays: Box<[u32]> =
             range.clone().map(|port| if port > 0 && owned(port) { FREE } else { FOREIGN }).collect();
         let free = relays.iter().filter(|relay| **relay == FREE).count();
-        Self { first: *range.start(), relays, free }
+        Self { first: *range.start(), relays, free, owned: free }
     }
 
     /// A free port; the search begins at a random one (RFC 6056 §3.3.1).
@@ -91,6 +92,11 @@ impl Ports {
 
     pub(super) const fn free(&self) -> usize {
         self.free
+    }
+
+    /// Whether nobody has any.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.free == self.owned
     }
 
     fn at(&mut self, port: u16) -> Option<&mut u32> {

@@ -25,6 +25,12 @@ impl Address {
         Self { relay, ports, current: true }
     }
 
+    /// Whether relayed addresses are on it, or may come to be.
+    #[inline]
+    fn is_used(&self) -> bool {
+        self.current || !self.ports.is_idle()
+    }
+
     fn is(&self, family: AddressFamily) -> bool {
         let (bind, advertised) = (AddressFamily::from(self.relay.bind), AddressFamily::from(self.relay.advertised));
         self.current && bind == family && advertised == family
@@ -130,6 +136,9 @@ impl Server {
         let Some(relay) = self.relays.remove(slot) else { return };
         self.addresses[relay.address].ports.release(relay.advertised.port());
         self.actions.push_back(Action::Close { relay: id });
+        if !self.addresses[relay.address].is_used() {
+            self.judge_again(); // it was reached because it was ours
+        }
     }
 
     pub(super) fn relay_id(&self, slot: u32) -> Option<RelayId> {
@@ -159,16 +168,20 @@ impl Server {
     /// Whether an address is one of those that relayed addresses are on.
     #[inline]
     pub(super) fn is_relay_ip(&self, ip: std::net::IpAddr) -> bool {
-        self.addresses.iter().any(|own| own.relay.advertised == ip)
+        self.addresses.iter().any(|own| own.relay.advertised == ip && own.is_used())
     }
 
     /// Where a peer in canonical form is. Ports of our own that are none of the relays' are another matter: they fail
     /// the policy.
     #[inline]
     pub(super) fn place(&self, peer: SocketAddr) -> Place {
-        let inside =
-            self.addresses.iter().any(|own| own.relay.advertised == peer.ip() && own.ports.contains(peer.port()));
-        if inside { Place::Inside { shard: self.config.shard_of(peer.port()) } } else { Place::Outside }
+        let is_on =
+            |own: &Address| own.relay.advertised == peer.ip() && own.ports.contains(peer.port()) && own.is_used();
+        if self.addresses.iter().any(is_on) {
+            Place::Inside { shard: self.config.shard_of(peer.port()) }
+        } else {
+            Place::Outside
+        }
     }
 
     /// Whether a peer may be reached: a relayed address of this server, or what the policy lets pass.
@@ -193,7 +206,12 @@ impl Server {
         }
         for relay in &self.config.relays {
             if !self.addresses.iter().any(|known| known.relay == *relay) {
-                self.addresses.push(Address::new(*relay, &self.config));
+                let new = Address::new(*relay, &self.config);
+                // One that is gone with the last of its allocations makes room.
+                match self.addresses.iter_mut().find(|old| !old.is_used()) {
+                    Some(old) => *old = new,
+                    None => self.addresses.push(new),
+                }
             }
         }
     }
