@@ -222,3 +222,33 @@ fn whoever_is_kicked_on_the_way_loses_both_ends_and_who_waits_for_a_socket_gets_
     assert_eq!((world.take_out(), world.open.len()), (vec![], 0));
     assert_eq!(world.server.residue(), Default::default());
 }
+
+#[test]
+fn a_call_whose_credential_is_over_is_not_prolonged_once_the_operator_is_strict() {
+    let rest = RestAccounts::new(b"north");
+    let mut world = World::with(config(), Box::new(rest.clone()), Arc::default());
+    let mut alice = Client::at("203.0.113.7:4000").rest(&rest, 100, "alice");
+    alice.allocate(&mut world);
+    world.pass(seconds(200));
+    alice.refresh(&mut world, 600).ok();
+    world.server.reconfigure(world.now, ServerConfig { strict_expiry: true, ..config() });
+    assert_eq!(alice.refresh(&mut world, 600).code(), Some(401));
+    assert_eq!(world.server.allocations(), 1);
+}
+
+#[test]
+fn what_has_expired_is_over_even_if_no_timer_has_fired() {
+    let (mut world, mut alice) = world();
+    let relayed = world.server.sessions(world.now).next().unwrap().relayed[0].unwrap();
+    alice.bind(&mut world, 0x4000, PEER).ok();
+    world.now += seconds(299);
+    alice.bind(&mut world, 0x4000, PEER).ok();
+    world.now += seconds(299);
+    alice.bind(&mut world, 0x4000, PEER).ok();
+    world.now += seconds(2);
+    alice.channel_data(&mut world, 0x4000, b"too late");
+    alice.send(&mut world, address(PEER), b"too late");
+    world.peer_sends(relayed, PEER, b"too late");
+    assert_eq!(world.take_out(), []);
+    assert_eq!(alice.permit(&mut world, PEER).code(), Some(443));
+}

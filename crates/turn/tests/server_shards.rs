@@ -228,3 +228,29 @@ fn refuses_to_remember_flows_of_those_who_have_not_proved_who_they_are() {
     });
     assert_eq!((answer.code(), shards.0[1].server.residue().flows), (Some(401), 0));
 }
+
+#[test]
+fn two_shards_that_remember_each_other_for_a_flow_do_not_pass_it_to_and_fro() {
+    let mut shards = Shards::new(config());
+    let mut allocated = |shard: usize| {
+        let mut client = Client::at(&format!("203.0.113.7:400{shard}"));
+        let answer = client.allocate_with(&mut shards.0[shard], &|writer| {
+            writer.push(Attribute::MobilityTicket(&[]));
+        });
+        (client, answer.ok().ticket())
+    };
+    let ((mut here, of_here), (mut there, of_there)) = (allocated(0), allocated(1));
+    let with = |ticket: Vec<u8>| {
+        move |writer: &mut farspeak_stun::Writer<'_>| {
+            writer.push(Attribute::MobilityTicket(&ticket));
+        }
+    };
+    // The kernel gives its packets to one shard, and later to the other; on both the allocation has gone.
+    let mut wanderer = Client::at("192.0.2.9:7000");
+    wanderer.greet(&mut shards.0[1]);
+    shards.ask(1, &wanderer, Method::REFRESH, &with(of_here)).ok();
+    here.refresh(&mut shards.0[0], 0).ok();
+    there.refresh(&mut shards.0[1], 0).ok();
+    assert_eq!(shards.ask(0, &wanderer, Method::REFRESH, &with(of_there)).code(), Some(437));
+    assert_eq!(shards.client_sends(0, wanderer.flow, &channel_message(0x4000, b"x")), []);
+}
