@@ -341,6 +341,41 @@ fn a_connection_accepted_elsewhere_is_taken_over() {
 }
 
 #[test]
+fn tls_accepted_elsewhere_is_taken_over_with_what_it_has_read_already() {
+    let (root, identities) = certificates();
+    let config = server_config_for(CertificateStore::new(identities), &["stun.turn"]).unwrap();
+    let running = Running::start(1, &[Transport::Udp]);
+    let elsewhere = std::net::TcpListener::bind(loopback()).unwrap();
+    let socket = connect(elsewhere.local_addr().unwrap());
+    let (early, late) = (message(b"echo, early"), message(b"echo, late"));
+    let client = std::thread::spawn({
+        let all = [early.clone(), late.clone()].concat();
+        move || {
+            let connection = rustls::ClientConnection::new(Arc::new(client_config(&root)), localhost()).unwrap();
+            let mut tls = rustls::StreamOwned::new(connection, socket);
+            tls.write_all(&early).unwrap();
+            let mut answers = vec![0; early.len()];
+            tls.read_exact(&mut answers).unwrap();
+            tls.write_all(&late).unwrap();
+            answers.resize(all.len(), 0);
+            tls.read_exact(&mut answers[early.len()..]).unwrap();
+            assert_eq!(answers, all);
+        }
+    });
+    let (mut tcp, remote) = elsewhere.accept().unwrap();
+    let mut tls = Box::new(rustls::ServerConnection::new(config).unwrap());
+    while tls.process_new_packets().unwrap().plaintext_bytes_to_read() == 0 {
+        while tls.wants_write() {
+            tls.write_tls(&mut tcp).unwrap();
+        }
+        tls.read_tls(&mut tcp).unwrap();
+    }
+    let local = tcp.local_addr().unwrap();
+    running.relay.handle().take_over(0, Handover { tcp, tls: Some(tls), local, remote }).unwrap();
+    client.join().unwrap();
+}
+
+#[test]
 fn contains_a_panic_of_the_machine() {
     let running = Running::start(1, &[Transport::Udp]);
     let client = socket(loopback());

@@ -201,7 +201,7 @@ impl<M: PacketMachine> Worker<M> {
         let socket = std::net::TcpStream::from(socket);
         let join = Join { home: self.shard, connection, socket, remote, client, meter, answer };
         let inbox = self.inboxes.get(usize::from(client.id.shard()))?;
-        let _ = inbox.post(Mail::Join(Box::new(join))); // never refused
+        inbox.post(Mail::Join(Box::new(join))).ok()?; // refused only if that loop has ended
         self.tcp.away.insert(connection, client.id.shard());
         Some(())
     }
