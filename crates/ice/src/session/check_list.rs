@@ -27,7 +27,7 @@ use farspeak_stun::{Class, Key, Message};
 
 use super::{Agreed, Foundations, IceSession, LocalCandidate, Path, SessionEvent, Urgency};
 use crate::derived::Derived;
-use crate::{AgentConfig, Candidate, Credentials, Mode, Nomination, Timing};
+use crate::{AgentConfig, Candidate, CandidateType, Credentials, Mode, Nomination, Timing};
 use answer::Early;
 use consent::Consent;
 use pair::{Base, Pair, PairId, PairState, RemoteCandidate};
@@ -336,8 +336,9 @@ impl IceSession for CheckList {
     fn accepts(&self, path: Path) -> bool {
         let Some(pair) = self.pair_at(path).and_then(|id| self.pair(id)) else { return false };
         // The peer may send as soon as we have answered its check, which is before our own is answered. But a check that
-        // somebody has recorded and sends again is as authentic: what is not valid does not last beyond selection.
-        let heard = pair.heard && pair.state != PairState::Failed && !self.is_done();
+        // somebody has recorded and sends again is as authentic: beyond selection it takes a candidate of the peer's.
+        let told = pair.remote_kind != CandidateType::PeerReflexive;
+        let heard = pair.heard && pair.state != PairState::Failed && (told || !self.is_done());
         // Of two lite agents each selects for itself.
         pair.valid.is_some() || heard || self.both_lite
     }
