@@ -146,3 +146,55 @@ const MOST_BYTES: usize = 4 << 20;
 const MOST_PACKETS: usize = 16_384;
 /// Commands and connections that wait for one loop.
 const MOST_MAIL: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use farspeak_sansio::Transport;
+
+    use super::*;
+
+    fn inbox() -> (mio::Poll, Inbox<()>) {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        (poll, Inbox::new(waker))
+    }
+
+    #[test]
+    fn a_flood_of_media_leaves_room_for_requests_and_answers() {
+        let (_poll, inbox) = inbox();
+        let address = SocketAddr::from(([192, 0, 2, 1], 4000));
+        let client = Flow { id: FlowId::new(1, 1, 1), transport: Transport::Tcp, local: address, remote: address };
+        let media = [Errand::Relayed { to: address, from: address }, Errand::Stream { client, relayed: true }];
+        let all = MOST_PACKETS + MOST_BYTES / 1000;
+        assert!((0..all).any(|number| !inbox.leave(media[number % 2], &[0; 1000])));
+        for errand in media {
+            assert!(!inbox.leave(errand, &[0; 1000]));
+        }
+        for errand in [Errand::Client(client), Errand::Stream { client, relayed: false }] {
+            assert!(inbox.leave(errand, &[0; 1000]));
+        }
+        // Those have their bound as well.
+        assert!((0..all).any(|_| !inbox.leave(Errand::Client(client), &[0; 1000])));
+        let mut packets = Packets::default();
+        inbox.take_packets(&mut packets);
+        assert!(packets.bytes.len() <= MOST_BYTES && packets.list.len() <= MOST_PACKETS);
+        assert!(inbox.leave(media[0], &[0; 1000]), "there is room again");
+    }
+
+    #[test]
+    fn refuses_commands_beyond_the_bound_and_never_the_end_of_something() {
+        let (_poll, inbox) = inbox();
+        let command = || Mail::Run(Box::new(|(): &mut (), _, _| ()));
+        for _ in 0..MOST_MAIL {
+            assert_eq!(inbox.post(command()), Ok(()));
+        }
+        assert_eq!(inbox.post(command()), Err(RelayError::Busy));
+        assert_eq!(inbox.post(Mail::CloseClient(FlowId::new(0, 1, 1))), Ok(()));
+        assert_eq!(inbox.post(Mail::ConnectionClosed { connection: 1 }), Ok(()));
+        assert_eq!(inbox.mail_count(), MOST_MAIL + 2);
+        inbox.close();
+        assert_eq!(inbox.post(command()), Err(RelayError::Stopped));
+        assert_eq!(inbox.post(Mail::Stop), Err(RelayError::Stopped));
+        assert!(inbox.take_mail().is_none());
+    }
+}
