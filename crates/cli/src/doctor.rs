@@ -1,6 +1,7 @@
 //! `farspeak doctor`: what is weak, broken or unreachable, and what to do about it.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farspeak_net::{Identity, port_owner};
@@ -95,6 +96,7 @@ pub fn run(place: &Place, json: bool) -> CliResult {
     look_at_names(&loaded.config, &mut found);
     look_at_calls(&loaded.config, &mut found);
     look_at_turn(&loaded.config, status.as_ref(), &mut found);
+    look_at_secrets(&loaded, &mut found);
     look_at_weak_choices(&loaded.config, &mut found);
     look_at_file_limit(&loaded.config, &mut found);
     print(&found, json);
@@ -362,6 +364,17 @@ fn look_at_turn(config: &Config, status: Option<&Value>, found: &mut Findings) {
     {
         let hint = format!("bursts may be lost: sysctl net.core.rmem_max={LISTENER_BUFFER} (now {})", most.trim());
         found.weak("turn", hint);
+    }
+}
+
+/// Who else may read secrets that stand in the configuration.
+fn look_at_secrets(loaded: &Loaded, found: &mut Findings) {
+    let turn = &loaded.config.turn;
+    let (Some(file), false) = (&loaded.file, turn.secret.0.is_empty() && turn.users.is_empty()) else { return };
+    let open = std::fs::metadata(file).is_ok_and(|it| it.permissions().mode() & 0o044 != 0);
+    if open {
+        let file = file.display();
+        found.weak("turn", format!("other users of this machine may read the secrets in {file}: `chmod 600 {file}`"));
     }
 }
 

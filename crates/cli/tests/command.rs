@@ -425,6 +425,11 @@ fn help_shows_an_example_for_every_command() {
         &["status"],
         &["reload"],
         &["ladder"],
+        &["nat"],
+        &["turn", "status"],
+        &["turn", "sessions"],
+        &["turn", "kick"],
+        &["turn", "credentials"],
         &["doctor"],
     ] {
         let help = text(&scratch.run(&[command, &["--help"]].concat()).stdout);

@@ -145,8 +145,12 @@ fn the_https_port_is_shared_by_protocol_name_and_by_first_byte() {
 }
 
 fn get(https: SocketAddr, authority: &[u8], protocols: &[&str], path: &str, header: &str) -> String {
+    ask(https, authority, protocols, "GET", path, header)
+}
+
+fn ask(https: SocketAddr, authority: &[u8], protocols: &[&str], method: &str, path: &str, header: &str) -> String {
     let mut http = tls(TcpStream::connect(https).unwrap(), authority, protocols);
-    write!(http, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n").unwrap();
+    write!(http, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n").unwrap();
     let mut answer = Vec::new();
     let _ = http.read_to_end(&mut answer); // it may end without a goodbye
     text(&answer)
@@ -188,6 +192,31 @@ fn a_user_gets_a_credential_over_https() {
     let word = |key: &str| body[key].as_str().unwrap().to_owned();
     assert!(word("username").ends_with(":alice") && body["ttl"] == 3600 && body["uris"].as_array().unwrap().len() > 3);
     relays(&mut Relayed::connect(Transport::Udp, address(&node, "UDP"), b"", &word("username"), &word("credential")));
+    node.stop();
+}
+
+#[test]
+fn refuses_web_pages_of_other_origins_unless_they_are_named() {
+    const PAGE: &str = "Origin: https://phone.example.org\r\n";
+    let scratch = Scratch::new();
+    configure(&scratch, "");
+    let node = scratch.serve();
+    let (https, authority) = (node.address("WSS"), authority(&scratch));
+    let right = base64(&format!("alice:{}", scratch.json(&["user", "add", "alice"])["password"].as_str().unwrap()));
+    let with_password = format!("{PAGE}Authorization: Basic {right}\r\n");
+    let fetch = || get(https, &authority, &[], "/turn", &with_password);
+    assert!(
+        fetch().starts_with("HTTP/1.1 200") && !fetch().contains("access-control"),
+        "the browser keeps it from the page"
+    );
+    assert!(ask(https, &authority, &[], "OPTIONS", "/turn", PAGE).starts_with("HTTP/1.1 405"));
+    configure(&scratch, "web_origins = [\"https://phone.example.org\"]\n");
+    scratch.json(&["reload"]);
+    assert!(fetch().contains("access-control-allow-origin: https://phone.example.org\r\n"));
+    let allowed = ask(https, &authority, &[], "OPTIONS", "/turn", PAGE);
+    assert!(allowed.starts_with("HTTP/1.1 204") && allowed.contains("access-control-allow-headers: authorization"));
+    let other = ask(https, &authority, &[], "OPTIONS", "/turn", "Origin: https://other.example\r\n");
+    assert!(other.starts_with("HTTP/1.1 405") && !other.contains("access-control"), "{other}");
     node.stop();
 }
 

@@ -144,6 +144,17 @@ fn says_what_is_missing_when_there_is_nothing_to_serve() {
     )
     .unwrap();
     assert!(scratch.fails(&["serve", "--only", "turn"], 7).contains(&taken.to_string()));
+    let elsewhere = base.replace("relay = [\"127.0.0.1\"]", "relay = [\"192.0.2.77\"]");
+    std::fs::write(scratch.config(), &elsewhere).unwrap();
+    assert!(
+        scratch.fails(&["serve", "--only", "turn"], 7).contains("turn.relay: no relayed address can be on 192.0.2.77")
+    );
+    std::fs::write(scratch.config(), &base).unwrap();
+    let node = alone(&scratch);
+    std::fs::write(scratch.config(), &elsewhere).unwrap();
+    assert!(scratch.fails(&["reload"], 3).contains("192.0.2.77"));
+    assert_eq!(scratch.json(&["turn", "status"])["relay"], serde_json::json!(["127.0.0.1"]), "nothing has changed");
+    node.stop();
     assert!(scratch.fails(&["serve", "--only", "sip"], 2).contains("turn"), "says which parts there are");
 }
 
@@ -160,4 +171,41 @@ fn refuses_to_make_credentials_that_nobody_could_use() {
     scratch.fails(&["turn", "credentials", "--user", &"long".repeat(100)], 2);
     scratch.json(&["turn", "credentials", "--ttl", "30d"]);
     node.stop();
+}
+
+#[test]
+fn no_log_line_and_no_command_line_tells_who_relays_or_a_secret() {
+    let scratch = Scratch::new();
+    scratch.configure("[log]\nlevel = \"debug\"\n");
+    let base = std::fs::read_to_string(scratch.config()).unwrap();
+    let secret = "0123456789abcdef-of-this-test";
+    let with_secret = format!("[turn]\nsecret = \"{secret}\"\nusers = [\"bob:s3cr3t-of-bob\"]\n");
+    std::fs::write(scratch.config(), base.replace("[turn]\n", &with_secret)).unwrap();
+    let node = alone(&scratch);
+    let issued = scratch.json(&["turn", "credentials", "--user", "carol"]);
+    let (name, password) = (issued["username"].as_str().unwrap(), issued["credential"].as_str().unwrap());
+    allocates(udp(&node), name, password).unwrap();
+    allocates(udp(&node), name, "guessed").unwrap_err();
+    let mut client = Relayed::connect(Transport::Udp, udp(&node), b"", "bob", "s3cr3t-of-bob");
+    let relayed = client.allocate().unwrap();
+    client.bind("192.0.2.9:4000".parse().unwrap()).unwrap_err();
+    let sessions = scratch.json(&["turn", "sessions"]);
+    let clients: Vec<&str> =
+        sessions["sessions"].as_array().unwrap().iter().filter_map(|it| it["client"].as_str()).collect();
+    scratch.json(&["turn", "kick", "bob"]);
+    let shown =
+        text(&scratch.run(&["config", "show"]).stdout) + &text(&scratch.run(&["config", "show", "--json"]).stdout);
+    let typed = std::fs::read_to_string(format!("/proc/{}/cmdline", node.pid())).unwrap();
+    let (_, log) = node.stop();
+    assert!(shown.contains("(hidden)") && log.contains("stopped"), "{shown}{log}");
+    for hidden in ["carol", "bob", "s3cr3t", secret, password, "192.0.2.9", &relayed.to_string()] {
+        assert!(!log.contains(hidden), "{hidden} in:\n{log}");
+    }
+    for client in clients {
+        let address = client.rsplit(' ').next().unwrap();
+        assert!(!log.contains(address), "{address} in:\n{log}");
+    }
+    for hidden in ["s3cr3t", secret] {
+        assert!(!shown.contains(hidden) && !typed.contains(hidden), "{shown}{typed}");
+    }
 }

@@ -156,6 +156,9 @@ impl fmt::Display for DataDirError {
                 "another farspeak works in {}; stop it first, or choose another directory with --data",
                 path.display()
             ),
+            Self::Unusable { path, error } if error.kind() == io::ErrorKind::StorageFull => {
+                write!(f, "no room to write {}; free some space on that disk", path.display())
+            }
             Self::Unusable { path, error } => write!(
                 f,
                 "cannot write the data directory {} ({error}); check its owner and permissions, or choose another with \

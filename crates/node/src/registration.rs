@@ -92,7 +92,9 @@ impl Core {
             self.shared.location.flow_failed(now, &flow);
         }
         let mut answer = Refusal::from(answer);
-        if stored && wants_turn_credential(&request, &flow) {
+        // Whoever is believed without proof gets no way to relay on top of it.
+        let proved = !self.shared.settings().authentication.believe_everybody;
+        if stored && proved && wants_turn_credential(&request, &flow) {
             // RFC 3261 table 2 allows a body in the 200.
             if let Some(json) = self.shared.turn_credential(now, &user) {
                 answer = answer.body(TURN_CREDENTIAL, json);

@@ -100,6 +100,22 @@ fn a_registration_that_cannot_be_stored_is_no_success() {
 
 /// A phone of ours asks for a credential for the TURN service along with its registration; nobody else gets one.
 #[test]
+fn refuses_a_credential_for_the_relay_to_who_has_proved_nothing() {
+    everywhere(|w| {
+        w.shared.set_turn_credentials(Box::new(|_, user| format!("{{\"for\":\"{user}\"}}")));
+        let mut settings = (*w.shared.settings()).clone();
+        settings.authentication.believe_everybody = true;
+        w.shared.replace_settings(settings);
+        w.phone("bob");
+        let accept = ("Accept".to_owned(), "application/vnd.farspeak.turn+json".to_owned());
+        w.at("bob").press(|phone, _| phone.extra.push(accept));
+        w.at("bob").register();
+        w.expect("proxy -> bob    200 REGISTER");
+        w.check("there is no body", |w| last_response(w.is("bob")).body().is_empty());
+    });
+}
+
+#[test]
 fn a_credential_for_the_relay_is_given_to_who_asks_for_it_over_an_encrypted_transport() {
     const TYPE: &str = "application/vnd.farspeak.turn+json";
     everywhere(|w| {

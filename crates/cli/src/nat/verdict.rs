@@ -85,10 +85,11 @@ pub fn findings(report: &Report) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |level, text: String| found.push(Finding { level, text });
     if !report.is_any_answer() {
-        say(
-            Level::Bad,
-            "no server answers by UDP, TCP or TLS: nothing can be said, and no calls can be made".to_owned(),
-        );
+        let why = match report.addresses.is_empty() && report.servers.is_empty() {
+            true => "this machine has no network: connect it to one",
+            false => "no server answers by UDP, TCP or TLS: nothing can be said, and no calls can be made",
+        };
+        say(Level::Bad, why.to_owned());
         return found;
     }
     for (v4, family) in [(true, "IPv4"), (false, "IPv6")] {

@@ -227,6 +227,9 @@ section! {
         credential_lifetime: Duration = Duration::from_secs(3600),
         /// Longest time that any credential may still last, whoever made it; others are refused.
         max_credential_lifetime: Duration = Duration::from_hours(30 * 24),
+        /// Web pages of other origins whose scripts may fetch `/turn`, with a user's name and password, such as
+        /// ["https://phone.example.org"].
+        web_origins: Vec<String> = Vec::new(),
         /// Most relayed addresses of one user.
         per_user: u32 = 64,
         /// Most relayed addresses of clients from one source: an IPv4 address or an IPv6 /56.

@@ -55,6 +55,14 @@ pub(super) fn faults(config: &Config) -> Vec<(&'static str, String)> {
     if turn.max_credential_lifetime > LONGEST_CREDENTIAL {
         fault("max_credential_lifetime", "is longer than 3650d");
     }
+    if let Some(origin) = turn.web_origins.iter().find(|origin| !is_origin(origin)) {
+        fault(
+            "web_origins",
+            &format!(
+                "has {origin:?}; an origin is \"https://\" and a host name, in lower case, with a port if it is not 443"
+            ),
+        );
+    }
     for (key, most) in [("per_user", turn.per_user), ("per_source", turn.per_source)] {
         if most == 0 {
             fault(key, "is 0: nobody could relay; for STUN alone, set `max_allocations` to 0");
@@ -94,6 +102,21 @@ pub(super) fn faults(config: &Config) -> Vec<(&'static str, String)> {
     faults
 }
 
+/// As browsers write it (RFC 6454 §6.2): no path, and encrypted, or on this very machine.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://").filter(|it| is_here(it)));
+    host.is_some_and(|host| {
+        !host.is_empty()
+            && !host.ends_with(":443")
+            && host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:[]".contains(&byte))
+    })
+}
+
+/// For whoever writes a page.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.starts_with("localhost:")
+}
+
 /// Bytes: what nobody finds by trying.
 const SHORTEST_SECRET: usize = 16;
 /// Ten years.
@@ -125,6 +148,9 @@ mod tests {
             ("credential_lifetime = \"31d\"", "max_credential_lifetime"),
             ("max_credential_lifetime = \"30m\"", "max_credential_lifetime"),
             ("max_credential_lifetime = \"100000d\"", "3650d"),
+            ("web_origins = [\"*\"]", "https://"),
+            ("web_origins = [\"http://phone.example.org\"]", "https://"),
+            ("web_origins = [\"https://phone.example.org/\"]", "an origin is"),
             ("per_user = 0", "max_allocations"),
             ("per_source = 0", "max_allocations"),
             ("bandwidth = 64", "16000"),

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
 
-use farspeak_net::{Authority, Identity, Names};
+use farspeak_net::{Authority, AuthorityError, Identity, Names};
 
 use super::ServeError;
 use crate::config::Config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, DataDirError};
 
 /// The certificates that a configuration asks for, the preferred first. Makes authority and certificates if need be.
 pub(super) fn identities(config: &Config, data: &DataDir) -> Result<Vec<Identity>, ServeError> {
@@ -18,9 +18,15 @@ pub(super) fn identities(config: &Config, data: &DataDir) -> Result<Vec<Identity
             Err(error) => Err(ServeError::Certificate(error.to_string())),
         };
     }
-    authority(config, data)?
-        .server_identities(&names(config), now)
-        .map_err(|error| ServeError::Certificate(error.to_string()))
+    authority(config, data)?.server_identities(&names(config), now).map_err(unusable)
+}
+
+/// A disk that is full or not ours is not the certificate's fault.
+fn unusable(error: AuthorityError) -> ServeError {
+    match error {
+        AuthorityError::Unwritable { file, error } => DataDirError::Unusable { path: file, error }.into(),
+        other => ServeError::Certificate(other.to_string()),
+    }
 }
 
 /// The node's own authority; made if there is none.
@@ -29,8 +35,7 @@ pub(super) fn identities(config: &Config, data: &DataDir) -> Result<Vec<Identity
 /// Its files cannot be read or written, or make no sense.
 pub fn authority(config: &Config, data: &DataDir) -> Result<Authority, ServeError> {
     let name = format!("Farspeak {}", config.domain.name);
-    Authority::open_or_create(&data.authority(), &name, SystemTime::now())
-        .map_err(|error| ServeError::Certificate(error.to_string()))
+    Authority::open_or_create(&data.authority(), &name, SystemTime::now()).map_err(unusable)
 }
 
 /// Every name by which a phone may reach this node.

@@ -4,25 +4,66 @@
 //! guesses is slowed down together with those who guess by SIP.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use farspeak_net::{Clock, HttpHandler, HttpPeer};
 use farspeak_sansio::{Flow, Instant};
 use farspeak_sip::digest::{Algorithm, Challenge, Credentials, Ha1, Qop};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::shared::Shared;
 use crate::throttle::Gate;
 
+/// Origins of web pages that may fetch `/turn` from a browser.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origins(Arc<RwLock<Vec<String>>>);
+
+impl Origins {
+    /// From now on these.
+    pub(super) fn replace(&self, origins: &[String]) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = origins.to_vec();
+    }
+
+    /// Whose script sent the request, if it may.
+    fn of(&self, request: &Request<Incoming>) -> Option<HeaderValue> {
+        let origin = request.headers().get(ORIGIN)?;
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().any(|known| known.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    }
+}
+
 /// Serves `/turn` over TLS.
-pub(super) fn handler(shared: Arc<Shared>, clock: Clock) -> HttpHandler {
+pub(super) fn handler(shared: Arc<Shared>, clock: Clock, origins: Origins) -> HttpHandler {
     Arc::new(move |request| {
-        let response = answer(&shared, clock.now(), &request);
+        let origin = origins.of(&request);
+        let mut response = match (&origin, request.method()) {
+            (Some(_), &Method::OPTIONS) => preflight(),
+            _ => answer(&shared, clock.now(), &request),
+        };
+        if let Some(origin) = origin {
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
+        }
         Box::pin(async move { response })
     })
+}
+
+/// A browser asks whether a page's script may send name and password along (Fetch Standard, § CORS-preflight fetch). It
+/// may send no cookies and nothing that the browser remembers: the script has to know them.
+fn preflight() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
 }
 
 fn answer(shared: &Shared, now: Instant, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -30,15 +71,16 @@ fn answer(shared: &Shared, now: Instant, request: &Request<Incoming>) -> Respons
     let (Some(peer), "/turn") = (peer, request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, "There is nothing here.\n");
     };
-    if request.method() != Method::GET {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET.\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    // RFC 9110 §9.1 wants HEAD wherever there is GET; the body is left out below us.
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     let flow = Flow::unbound(peer.transport, peer.local, peer.remote);
     let target = request.uri().path_and_query().map_or("/turn", |target| target.as_str());
     let given = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    match check(shared, now, &flow, target, given) {
+    match check(shared, now, &flow, (request.method().as_str(), target), given) {
         Checked::User(name) => match shared.turn_credential(now, &name) {
             Some(json) => {
                 let mut response = Response::new(Full::new(Bytes::from(json)));
@@ -69,7 +111,8 @@ enum Checked {
     Slow(u32),
 }
 
-fn check(shared: &Shared, now: Instant, flow: &Flow, target: &str, given: Option<&str>) -> Checked {
+/// `what`: method and target, as a digest covers them.
+fn check(shared: &Shared, now: Instant, flow: &Flow, what: (&str, &str), given: Option<&str>) -> Checked {
     match shared.throttle.admit(now, flow, given.is_some()) {
         Gate::Open => {}
         Gate::Slow { retry_after } => return Checked::Slow(retry_after),
@@ -78,7 +121,7 @@ fn check(shared: &Shared, now: Instant, flow: &Flow, target: &str, given: Option
     let Some(given) = given else { return Checked::Challenge { stale: false } };
     let checked = match basic(given) {
         Some((username, password)) => by_password(shared, &username, &password),
-        None => by_digest(shared, now, target, given),
+        None => by_digest(shared, now, what, given),
     };
     if checked == (Checked::Challenge { stale: false }) {
         shared.throttle.failed(now, flow);
@@ -94,7 +137,7 @@ fn by_password(shared: &Shared, username: &str, password: &str) -> Checked {
     if proved & exists { Checked::User(user.name.clone()) } else { Checked::Challenge { stale: false } }
 }
 
-fn by_digest(shared: &Shared, now: Instant, target: &str, given: &str) -> Checked {
+fn by_digest(shared: &Shared, now: Instant, (method, target): (&str, &str), given: &str) -> Checked {
     let wrong = Checked::Challenge { stale: false };
     let Ok(credentials) = Credentials::parse(given) else { return wrong };
     let realm = shared.users.realm();
@@ -105,7 +148,7 @@ fn by_digest(shared: &Shared, now: Instant, target: &str, given: &str) -> Checke
     let (Some(Qop::Auth), Some(count)) = (credentials.qop, credentials.nc) else { return wrong };
     let (name, with_realm) = name_of(realm, &credentials.username);
     let (user, exists) = shared.users.get_or_nobody(name);
-    let proved = credentials.verify(user.ha1(credentials.algorithm, with_realm), "GET", b"");
+    let proved = credentials.verify(user.ha1(credentials.algorithm, with_realm), method, b"");
     if !(proved & exists) {
         return wrong;
     }

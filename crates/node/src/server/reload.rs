@@ -41,6 +41,7 @@ impl Server {
         keep_fixed(&self.loaded.config, &mut in_force.config);
         self.telemetry.apply(&in_force.config);
         if let Some(sip) = &self.sip {
+            sip.origins.replace(&in_force.config.turn.web_origins);
             sip.shared.replace_settings(settings::settings(&in_force.config, sip.net.listening()));
         }
         self.loaded = in_force;
@@ -203,7 +204,7 @@ mod tests {
                     && !line.starts_with("aliases")
                     && !line.starts_with("tcp")
                     && !line.starts_with("ws =")
-                    && !["relay =", "allow_peers", "deny_peers", "nat64", "proxies", "alternate"]
+                    && !["relay =", "allow_peers", "deny_peers", "nat64", "proxies", "alternate", "web_origins"]
                         .iter()
                         .any(|key| line.starts_with(key))
             })

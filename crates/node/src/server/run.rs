@@ -54,8 +54,12 @@ pub(super) async fn until_stopped(server: Server, ready: impl FnOnce(&Summary)) 
                 let _ = state.borrow_mut().reload();
             }
             _ = sweep.tick() => {
-                if let Some(sip) = &mut state.borrow_mut().sip {
+                let mut server = state.borrow_mut();
+                if let Some(sip) = &mut server.sip {
                     sip.sweep();
+                }
+                if let Some(turn) = &server.turn {
+                    turn.follow_wall_clock(server.clock.now(), unix_ms());
                 }
             }
             _ = renewal.tick() => state.borrow().renew_certificates(),

@@ -34,6 +34,7 @@ pub(super) struct Sip {
     pub(super) shared: Arc<Shared>,
     pub(super) net: Net<Shard>,
     pub(super) journal: Journal,
+    pub(super) origins: https::Origins,
     pub(super) clock: NetClock,
     /// How far the wall clock has stepped since the start, in milliseconds, as far as the store has been told.
     clock_step: i64,
@@ -102,12 +103,14 @@ impl Sip {
         let ways: Arc<OnceLock<ShardHandles<Shard>>> = Arc::default();
         let journal = Journal::start(store, deliver(Arc::clone(&ways)))
             .map_err(|error| ServeError::Other(format!("cannot start the journal: {error}")))?;
+        let origins = https::Origins::default();
+        origins.replace(&config.turn.web_origins);
         let turn_on_https = config.turn.enabled && config.turn.share_https;
         let mut plan = listen::Plan::new(loaded);
         let net = loop {
             let mut net_config = settings::net(config);
             net_config.listeners = plan.listeners(certificates, turn_on_https)?;
-            net_config.http = Some(https::handler(Arc::clone(&shared), clock));
+            net_config.http = Some(https::handler(Arc::clone(&shared), clock, origins.clone()));
             if turn_on_https {
                 let divert = Arc::clone(divert);
                 net_config.divert = Some(Arc::new(move |shard, connection| {
@@ -137,7 +140,7 @@ impl Sip {
                 flows.into_iter().for_each(|(flow, until)| shard.keep_alive(now, flow, until));
             });
         }
-        Ok(Self { shared, net, journal, clock, clock_step: 0, first_start, restored })
+        Ok(Self { shared, net, journal, origins, clock, clock_step: 0, first_start, restored })
     }
 
     /// Where HTTPS is served.

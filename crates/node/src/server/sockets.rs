@@ -26,7 +26,6 @@ pub(super) fn admin(address: Option<SocketAddr>) -> Result<Option<std::net::TcpL
 
 /// The lock on the data directory is ours: a socket that is there belongs to nobody.
 pub(super) fn control(data: &DataDir) -> Result<std::os::unix::net::UnixListener, ServeError> {
-    use std::os::unix::fs::PermissionsExt as _;
     let path = data.control_socket();
     let fail =
         |error: io::Error| ServeError::Other(format!("cannot make the control socket {}: {error}", path.display()));
@@ -34,8 +33,11 @@ pub(super) fn control(data: &DataDir) -> Result<std::os::unix::net::UnixListener
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
         _ => {}
     }
-    let listener = std::os::unix::net::UnixListener::bind(&path).map_err(fail)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    // For its owner alone from the first moment. No other thread makes files yet.
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let bound = std::os::unix::net::UnixListener::bind(&path);
+    rustix::process::umask(before);
+    let listener = bound.map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
     Ok(listener)
 }

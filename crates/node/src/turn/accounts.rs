@@ -1,5 +1,6 @@
 //! Who may relay: users of the node, those who bring a time-limited credential, those in the configuration.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use farspeak_sip::digest::Algorithm;
@@ -49,21 +50,39 @@ impl Accounts for Configured {
     }
 }
 
+/// How far the wall clock has stepped since the start, in seconds: the packet loops count time from then. A machine without
+/// a clock of its own wakes up in the past, and learns the time once it has a network.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClockStep(Arc<AtomicI64>);
+
+impl ClockStep {
+    pub(super) fn set(&self, seconds: i64) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Unix time, in seconds, of what it was thought to be.
+    pub(super) fn correct(&self, unix: u64) -> u64 {
+        unix.saturating_add_signed(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// All three, in this order: users, the configuration's, the secret's.
 pub(super) struct NodeAccounts {
     rest: RestAccounts,
     users: NodeUsers,
     configured: Configured,
+    step: ClockStep,
 }
 
 impl NodeAccounts {
-    pub(super) fn new(rest: RestAccounts, users: Arc<Users>, configured: Configured) -> Self {
-        Self { rest, users: NodeUsers(users), configured }
+    pub(super) fn new(rest: RestAccounts, users: Arc<Users>, configured: Configured, step: ClockStep) -> Self {
+        Self { rest, users: NodeUsers(users), configured, step }
     }
 }
 
 impl Accounts for NodeAccounts {
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential> {
+        let unix_now = self.step.correct(unix_now);
         // The secret's last: to it, a user who is called by a telephone number looks like the time in a credential.
         self.users
             .find(unix_now, account, realm, algorithm)
@@ -79,6 +98,7 @@ impl Accounts for NodeAccounts {
         realm: &str,
         algorithm: u16,
     ) -> Option<Credential> {
+        let unix_now = self.step.correct(unix_now);
         let named = self.users.find(unix_now, account, realm, algorithm);
         match named.or_else(|| self.configured.find(unix_now, account, realm, algorithm)) {
             Some(_) => None,
@@ -94,6 +114,28 @@ mod tests {
 
     use super::*;
     use crate::users::{Secret, User};
+
+    #[test]
+    fn time_limited_credentials_end_by_the_clock_on_the_wall_though_it_steps() {
+        let rest = RestAccounts::new(b"0123456789abcdef").with_other(b"fedcba9876543210").with_longest(3600);
+        let (name, _) = rest.issue(1_800_000_100, "guest");
+        let users = Arc::new(Users::new("example.org", &mut SplitMix64::new(1)));
+        let step = ClockStep::default();
+        let configured = Configured::new(StaticAccounts::new("example.org"));
+        let mut accounts = NodeAccounts::new(rest, users, configured, step.clone());
+        let mut is_good = |unix| {
+            let account = Account::Username(&name);
+            let found = accounts.find(unix, account, "example.org", 2).is_some();
+            let another = accounts.find_another(1, unix, account, "example.org", 2).is_some();
+            assert_eq!(found, another, "by whichever secret");
+            found
+        };
+        assert!(!is_good(500), "fifty years ahead, by the clock of a machine that has just woken up");
+        step.set(1_800_000_000 - 500);
+        assert!(is_good(500) && !is_good(600));
+        step.set(-500);
+        assert!(is_good(1_800_000_500));
+    }
 
     #[test]
     fn a_users_key_is_made_of_the_same_password_as_the_phones() {

@@ -9,6 +9,7 @@ use farspeak_net::Listening;
 use farspeak_sansio::{Instant, Transport};
 use farspeak_turn::RestAccounts;
 
+use super::accounts::ClockStep;
 use super::settings;
 use crate::config::Config;
 use crate::shared::Clock;
@@ -17,6 +18,7 @@ use crate::shared::Clock;
 pub struct Issuer {
     rest: RestAccounts,
     clock: Clock,
+    step: ClockStep,
     listening: Vec<Listening>,
     terms: RwLock<Terms>,
 }
@@ -63,9 +65,15 @@ impl Issued {
 }
 
 impl Issuer {
-    pub(super) fn new(rest: RestAccounts, clock: Clock, listening: Vec<Listening>, config: &Config) -> Self {
+    pub(super) fn new(
+        rest: RestAccounts,
+        clock: Clock,
+        step: ClockStep,
+        listening: Vec<Listening>,
+        config: &Config,
+    ) -> Self {
         let terms = RwLock::new(Terms { ttl: Duration::ZERO, uris: Arc::default() });
-        let issuer = Self { rest, clock, listening, terms };
+        let issuer = Self { rest, clock, step, listening, terms };
         issuer.reload(config);
         issuer
     }
@@ -80,7 +88,7 @@ impl Issuer {
     pub fn issue(&self, now: Instant, name: &str, ttl: Option<Duration>) -> Issued {
         let terms = self.terms.read().unwrap_or_else(PoisonError::into_inner);
         let ttl = ttl.unwrap_or(terms.ttl);
-        let unix = u64::try_from(self.clock.unix_ms(now)).unwrap_or(0) / 1000;
+        let unix = self.step.correct(u64::try_from(self.clock.unix_ms(now)).unwrap_or(0) / 1000);
         let (username, credential) = self.rest.issue(unix.saturating_add(ttl.as_secs()), name);
         Issued { username, credential, ttl, uris: Arc::clone(&terms.uris) }
     }
@@ -136,7 +144,8 @@ mod tests {
         let listening = [(Transport::Udp, "0.0.0.0:3478"), (Transport::Udp, "[::]:3478"), (Transport::Wss, "[::]:443")]
             .map(|(transport, address)| Listening { transport, address: address.parse().unwrap() });
         let clock = Clock { unix_at_origin_ms: 1_000_000 };
-        let issuer = Issuer::new(RestAccounts::new(b"north"), clock, listening.to_vec(), &loaded.config);
+        let issuer =
+            Issuer::new(RestAccounts::new(b"north"), clock, ClockStep::default(), listening.to_vec(), &loaded.config);
         let issued = issuer.issue(Instant::ZERO, "alice", None);
         assert_eq!(issued.username, "4600:alice");
         assert_eq!(

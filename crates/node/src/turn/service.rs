@@ -10,7 +10,7 @@ use farspeak_net::{CertificateStore, Clock, Listening, StartError};
 use farspeak_sansio::Transport;
 use farspeak_turn::{Census, Counters, Ledger, RestAccounts, Server, SessionReport, Usage, Which};
 
-use super::accounts::{Configured, NodeAccounts};
+use super::accounts::{ClockStep, Configured, NodeAccounts};
 use super::issue::Issuer;
 use super::listen::Plan;
 use super::machine::TurnMachine;
@@ -25,6 +25,8 @@ pub struct TurnService {
     ledger: Arc<Ledger>,
     issuer: Arc<Issuer>,
     configured: Configured,
+    wall: crate::shared::Clock,
+    step: ClockStep,
     realm: String,
     nonce_key: [u8; 32],
 }
@@ -84,17 +86,20 @@ impl TurnService {
         let longest = config.turn.max_credential_lifetime + CLOCKS;
         let rest = rest.with_longest(longest.as_secs());
         let accounts = settings::accounts(config, &realm).map_err(StartFailure::Other)?;
+        settings::check_relays(config).map_err(StartFailure::Listen)?;
         let configured = Configured::new(accounts);
+        let step = ClockStep::default();
         let ledger: Arc<Ledger> = Arc::default();
         let mut server = settings::server(config, &realm, nonce_key);
         server.unix_at_origin = Duration::from_millis(u64::try_from(clock.unix_at_origin_ms()).unwrap_or(0));
         let build = {
-            let (rest, users, configured) = (rest.clone(), Arc::clone(users), configured.clone());
+            let (rest, users) = (rest.clone(), Arc::clone(users));
+            let (configured, step) = (configured.clone(), step.clone());
             let ledger = Arc::clone(&ledger);
             Arc::new(move |birth: relay::RelayBirth| {
                 let mut server = server.clone();
                 (server.shard, server.shards) = (birth.shard, birth.shards);
-                let accounts = NodeAccounts::new(rest.clone(), Arc::clone(&users), configured.clone());
+                let accounts = NodeAccounts::new(rest.clone(), Arc::clone(&users), configured.clone(), step.clone());
                 let rng = Box::new(SystemRng::new());
                 TurnMachine { server: Server::new(server, Box::new(accounts), Arc::clone(&ledger), rng) }
             })
@@ -122,8 +127,8 @@ impl TurnService {
         let shared_port = https.iter().filter(|_| config.turn.share_https && !alone);
         let shared_port = shared_port.map(|address| Listening { transport: Transport::Wss, address: *address });
         let listening = relay.listening().iter().copied().chain(shared_port).collect();
-        let issuer = Arc::new(Issuer::new(rest, wall, listening, config));
-        Ok(Self { relay, ledger, issuer, configured, realm, nonce_key })
+        let issuer = Arc::new(Issuer::new(rest, wall, step.clone(), listening, config));
+        Ok(Self { relay, ledger, issuer, configured, wall, step, realm, nonce_key })
     }
 
     /// Where it listens.
@@ -141,7 +146,9 @@ impl TurnService {
     /// # Errors
     /// What is wrong; nothing has changed then.
     pub fn reload(&self, config: &Config) -> Result<(), String> {
-        self.configured.replace(settings::accounts(config, &self.realm)?);
+        let accounts = settings::accounts(config, &self.realm)?;
+        settings::check_relays(config)?;
+        self.configured.replace(accounts);
         self.issuer.reload(config);
         let server = settings::server(config, &self.realm, self.nonce_key);
         let handle = self.handle();
@@ -160,6 +167,11 @@ impl TurnService {
         drop(sender);
         while applied.recv_timeout(PATIENCE).is_ok() {}
         Ok(())
+    }
+
+    /// Time-limited credentials end by the wall clock, which now says `unix_ms`.
+    pub fn follow_wall_clock(&self, now: farspeak_sansio::Instant, unix_ms: i64) {
+        self.step.set(unix_ms.saturating_sub(self.wall.unix_ms(now)) / 1000);
     }
 
     /// What every shard has to say; one that does not answer in time is missing.
@@ -306,6 +318,10 @@ fn advice(config: &Config) -> Vec<String> {
     let policy = farspeak_turn::PeerPolicy::default();
     let inner = relays.iter().filter(|relay| policy.judge_ip(relay.advertised).is_err());
     let text = |relay: &farspeak_turn::RelayAddress| {
+        if relay.advertised.is_loopback() {
+            return "this machine has no network: relayed addresses are on its loopback, which nobody else reaches"
+                .to_owned();
+        }
         format!(
             "relayed addresses are on {}, which cannot be reached from the Internet; if a router forwards UDP ports \
              {}-{} of a public address to it, say so: turn.relay = [\"{} as PUBLIC-ADDRESS\"]",

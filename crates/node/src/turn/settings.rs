@@ -47,6 +47,19 @@ pub(super) fn relays(config: &Config) -> Vec<RelayAddress> {
     if found.is_empty() { vec![RelayAddress::plain(Ipv4Addr::LOCALHOST.into())] } else { found }
 }
 
+/// Whether this machine has the addresses that relayed ones are to be on.
+pub(super) fn check_relays(config: &Config) -> Result<(), String> {
+    for relay in &config.turn.relay.0 {
+        if let Err(error) = UdpSocket::bind((relay.bind, 0)) {
+            return Err(format!(
+                "turn.relay: no relayed address can be on {} ({error}); name an address of this machine",
+                relay.bind
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// By which address the relay is known outside.
 pub(super) fn advertised(config: &Config) -> Option<IpAddr> {
     relays(config).first().map(|relay| relay.advertised)
