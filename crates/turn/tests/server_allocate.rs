@@ -6,7 +6,7 @@ mod world;
 use farspeak_sansio::{FlowId, Instant};
 use farspeak_stun::attribute::EvenPort;
 use farspeak_stun::{Attribute, AttributeType, Class, ErrorCode, Message, Method, Writer};
-use farspeak_turn::{AlternateServer, RelayAddress, ServerConfig};
+use farspeak_turn::{AlternateServer, HEADROOM, Packet, RelayAddress, ServerConfig, TAILROOM};
 use world::*;
 
 fn world() -> (World, Client) {
@@ -85,7 +85,7 @@ fn repeats_nothing_while_the_sockets_open() {
     let mut packet = vec![0; 64 + request.len()];
     packet[48..48 + request.len()].copy_from_slice(&request);
     for _ in 0..3 {
-        let packet = farspeak_turn::Packet { buffer: &mut packet, data: 48..48 + request.len() };
+        let packet = Packet { buffer: &mut packet, data: 48..48 + request.len() };
         world.server.handle_client(world.now, alice.flow, packet);
     }
     let mut opened = Vec::new();
@@ -464,4 +464,23 @@ fn ends_everything_at_shutdown() {
     world.pass(seconds(3600));
     assert_eq!(world.server.residue(), Default::default());
     assert_eq!(world.server.poll_timeout(), None::<Instant>);
+}
+
+#[test]
+fn a_driver_that_never_answers_leaves_nothing_behind() {
+    let mut world = World::new(config());
+    let mut alice = Client::at("203.0.113.7:4000");
+    alice.greet(&mut world);
+    let id = world.id();
+    let request = alice.sealed(id, Method::ALLOCATE, &|writer| {
+        writer.push(Attribute::RequestedTransport(17)).push(Attribute::EvenPort(EvenPort { reserve_next: true }));
+    });
+    let mut buffer = [&[0; HEADROOM], &request[..], &[0; TAILROOM]].concat();
+    let data = HEADROOM..HEADROOM + request.len();
+    world.server.handle_client(world.now, alice.flow, Packet { buffer: &mut buffer, data });
+    while world.server.poll_action().is_some() {}
+    assert_eq!((world.server.residue().relays, world.server.residue().reservations), (2, 1));
+    world.pass(seconds(10));
+    assert_eq!(Answer(world.answer().unwrap().1).code(), Some(508));
+    assert_eq!(world.server.residue(), Default::default());
 }

@@ -93,8 +93,10 @@ fn refuses_tickets_that_are_no_good() {
     let mut other = Client::at("192.0.2.9:7003");
     other.allocate(&mut world);
     assert_eq!(other.ask(&mut world, Method::REFRESH, &with_ticket(&ticket)).code(), Some(437));
+    // The next one, from where it leads to already.
+    let next = moved.ask(&mut world, Method::REFRESH, &with_ticket(&ticket)).ok().ticket();
+    assert_eq!(moved.ask(&mut world, Method::REFRESH, &with_ticket(&next)).code(), Some(400));
     // An old one, from elsewhere.
-    moved.ask(&mut world, Method::REFRESH, &with_ticket(&ticket)).ok();
     let mut late = Client::at("192.0.2.9:7004");
     assert_eq!(late.ask(&mut world, Method::REFRESH, &with_ticket(&ticket)).code(), Some(400));
     // One whose allocation is gone.
@@ -125,6 +127,10 @@ fn waits_for_a_client_whose_stream_broke() {
     world.server.handle_client_gone(world.now, alice.flow);
     assert!(!world.server.serves(&alice.flow));
     world.peer_sends(relayed, PEER, b"nobody is there");
+    assert_eq!(world.take_out(), []);
+    let (relay, _) = *world.sockets.values().find(|(_, at)| *at == relayed).unwrap();
+    world.server.handle_icmp(world.now, relay, address(PEER), 3, 1, 0);
+    world.drain();
     assert_eq!(world.take_out(), []);
     assert_eq!((world.server.allocations(), world.server.residue().flows), (1, 0));
     let mut moved = Client::over(tcp("192.0.2.9:7000", 4));

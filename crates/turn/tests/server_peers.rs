@@ -174,3 +174,15 @@ fn permissions_and_channels_are_bounded() {
     });
     assert_eq!(answer.code(), Some(508));
 }
+
+#[test]
+fn a_peer_that_is_named_twice_counts_once() {
+    let quotas = Quotas { permissions: 1, ..Quotas::default() };
+    let mut world = World::new(ServerConfig { quotas, ..config() });
+    let mut alice = Client::at("203.0.113.7:4000");
+    alice.allocate(&mut world);
+    let answer = alice.ask(&mut world, Method::CREATE_PERMISSION, &|writer| {
+        writer.push(Attribute::XorPeerAddress(address(PEER))).push(Attribute::XorPeerAddress(address("8.8.8.8:9")));
+    });
+    answer.ok();
+}

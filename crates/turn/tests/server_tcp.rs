@@ -364,3 +364,19 @@ fn switched_off_it_ends_what_there_is_of_it() {
     assert_eq!((world.server.allocations(), world.server.residue().connections), (1, 0));
     bob.refresh(&mut world, 600).ok();
 }
+
+#[test]
+fn refuses_to_bind_what_is_not_there_yet_or_is_bound_and_over_udp() {
+    let (mut world, mut alice, _) = world();
+    connect(&mut world, &mut alice, PEER);
+    let connection = connecting(&mut world);
+    let mut data = Client::over(tcp("203.0.113.7:4001", 2));
+    assert_eq!(bind(&mut world, &mut data, connection.number()).unwrap().code(), Some(400));
+    connected(&mut world, connection, Ok(())).ok();
+    let mut by_udp = Client::at("203.0.113.7:4002");
+    assert_eq!(bind(&mut world, &mut by_udp, connection.number()).unwrap().code(), Some(400));
+    bind(&mut world, &mut data, connection.number()).unwrap().ok();
+    let mut thief = Client::over(tcp("203.0.113.7:4003", 3));
+    assert_eq!(bind(&mut world, &mut thief, connection.number()).unwrap().code(), Some(400));
+    assert!(matches!(world.actions[..], [Action::Splice { client, .. }] if client == data.flow));
+}

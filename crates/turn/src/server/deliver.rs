@@ -26,7 +26,7 @@ impl Server {
     /// Data from one relayed address of this server, `from`, for another one, `to`, that this shard owns.
     pub fn handle_relayed(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, packet: Packet<'_>) -> Verdict {
         let relay = self.relay_at(to).and_then(|slot| self.relays.get(slot));
-        let Some(holder) = relay.filter(|relay| relay.open).map(|relay| relay.holder) else { return self.stray() };
+        let Some(holder) = relay.map(|relay| relay.holder) else { return self.stray() };
         self.deliver(now, holder, from, packet)
     }
 
