@@ -148,6 +148,23 @@ fn refuses_to_be_moved_by_checks_that_somebody_has_recorded() {
 }
 
 #[test]
+fn data_over_another_of_the_peers_candidates_is_taken_after_selection() {
+    // Peers that nominate with every check begin with the first pair that works for them.
+    let mut alone = Alone::new(false);
+    alone.host(OTHER);
+    alone.host(PEER);
+    for address in [OTHER, PEER] {
+        let nomination = alone.nomination(None);
+        alone.receive(address, &nomination);
+    }
+    alone.serve(Duration::from_secs(1), &[PEER]);
+    assert_eq!(selected(&alone).as_deref(), Some(PEER));
+    events(&mut alone);
+    alone.receive(OTHER, b"\x80data");
+    assert_eq!(events(&mut alone).len(), 1);
+}
+
+#[test]
 fn what_is_on_its_way_over_the_old_pair_is_not_lost_by_a_restart() {
     let config = AgentConfig { tie_breaker: Some(5), ..AgentConfig::default() };
     let options = RemoteOptions { trickle: true, ..RemoteOptions::default() };
