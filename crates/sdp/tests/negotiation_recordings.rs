@@ -134,3 +134,18 @@ fn ice_lite_is_stated_for_the_session_and_seen_in_the_peer() {
     assert!(answer.ice_lite() && !lite.agreed()[0].ice.as_ref().unwrap().remote.lite);
     assert!(lite.agreed()[0].ice.as_ref().unwrap().remote.is_trickle());
 }
+
+#[test]
+fn ice_pacing_is_stated_for_the_session_and_never_by_a_lite_side() {
+    let stated = |lite, pacing| {
+        let mut ours = bridge();
+        ours.handle_offer(&recording("chromium/audio-offer")).unwrap();
+        let ice = IceParameters { lite, pacing, ..ice("pace") };
+        let answer = ours.answer(&[audio(LocalTransport { ice: Some(ice), ..dtls(4000, 2) })]).unwrap();
+        assert!(answer.media().iter().all(|media| media.value("ice-pacing").is_none()));
+        answer.ice_pacing()
+    };
+    assert_eq!(stated(false, Some(20)), Some(20));
+    assert_eq!(stated(false, None), None);
+    assert_eq!(stated(true, Some(20)), None, "it makes no checks (RFC 8839 §4.3.2)");
+}

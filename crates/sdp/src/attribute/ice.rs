@@ -1,4 +1,5 @@
-//! ICE: `a=ice-ufrag`, `a=ice-pwd`, `a=ice-options`, `a=ice-lite`, `a=ice-mismatch`, `a=candidate`, `a=end-of-candidates`.
+//! ICE: `a=ice-ufrag`, `a=ice-pwd`, `a=ice-options`, `a=ice-lite`, `a=ice-pacing`,
+//! `a=ice-mismatch`, `a=candidate`, `a=end-of-candidates`.
 //! RFC 8839 §5, RFC 8840 §4.4.
 
 use super::words;
@@ -33,6 +34,13 @@ impl Description {
     pub fn ice_lite(&self) -> bool {
         self.has_attribute("ice-lite")
     }
+
+    /// How far apart the peer wants its and our checks to be, in milliseconds. `None` without a number that can be read; the
+    /// default is 50 then. RFC 8839 §5.5.
+    pub fn ice_pacing(&self) -> Option<u32> {
+        let digits = self.value("ice-pacing")?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)?.parse().ok()
+    }
 }
 
 impl Media {
@@ -58,12 +66,13 @@ mod tests {
 
     #[test]
     fn reads_both_levels() {
-        let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\na=ice-options:ice2 trickle\r\n\
+        let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\na=ice-pacing:30\r\na=ice-options:ice2 trickle\r\n\
                     m=audio 9 RTP/AVP 0\r\na=ice-ufrag:8hhY\r\na=ice-pwd:asd88fgpdd777uzjYhagZg\r\na=ice-mismatch\r\n\
                     a=candidate:1 1 UDP 2130706431 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n";
         let description = Description::parse(text.as_bytes(), &Limits::default()).unwrap();
         let media = &description.media()[0];
         assert!(description.ice_lite() && media.ice_mismatch() && media.end_of_candidates());
+        assert_eq!(description.ice_pacing(), Some(30));
         assert_eq!(description.ice_options().collect::<Vec<_>>(), ["ice2", "trickle"]);
         assert_eq!((media.ice_ufrag(), media.ice_pwd()), (Some("8hhY"), Some("asd88fgpdd777uzjYhagZg")));
         assert_eq!(media.candidates().collect::<Vec<_>>(), ["1 1 UDP 2130706431 192.0.2.1 9 typ host"]);

@@ -149,6 +149,9 @@ pub struct IceParameters {
     pub pwd: Box<str>,
     /// Whether this side is ICE lite.
     pub lite: bool,
+    /// `ice-pacing` in milliseconds, 50 if `None`; stated once for all media, by the slowest; not by a lite side (RFC 8839
+    /// §5.5).
+    pub pacing: Option<u32>,
     /// `ice-options`, such as `trickle` (RFC 8840) or `ice2` (RFC 8445). An answer has those that the offer has too.
     pub options: Vec<Box<str>>,
     /// Candidates, each as in `a=candidate:`.
@@ -182,7 +185,7 @@ impl IceParameters {
 impl fmt::Debug for IceParameters {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ufrag, pwd: _, lite, options, candidates, end_of_candidates } = self;
-        write!(f, "ice({ufrag} lite {lite} {options:?} {candidates:?} end {end_of_candidates})")
+        let Self { ufrag, pwd: _, lite, pacing, options, candidates, end_of_candidates } = self;
+        write!(f, "ice({ufrag} lite {lite} pacing {pacing:?} {options:?} {candidates:?} end {end_of_candidates})")
     }
 }

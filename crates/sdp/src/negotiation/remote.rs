@@ -169,6 +169,7 @@ impl RemoteTransport {
                 ufrag: ufrag.unwrap_or_default().into(),
                 pwd: pwd.unwrap_or_default().into(),
                 lite: session.ice_lite(),
+                pacing: session.ice_pacing(),
                 options: session.ice_options().chain(media.ice_options()).map(Into::into).collect(),
                 candidates: media.candidates().map(Into::into).collect(),
                 end_of_candidates: media.end_of_candidates() || session.end_of_candidates(),

@@ -9,7 +9,7 @@ use super::codec::Codec;
 use super::draft::Draft;
 
 /// Attributes that the negotiation writes itself; a caller's would contradict them.
-const RESERVED: [&str; 27] = [
+const RESERVED: [&str; 28] = [
     "sendrecv",
     "sendonly",
     "recvonly",
@@ -28,6 +28,7 @@ const RESERVED: [&str; 27] = [
     "ice-pwd",
     "ice-options",
     "ice-lite",
+    "ice-pacing",
     "candidate",
     "end-of-candidates",
     "rtcp",
@@ -69,10 +70,11 @@ pub(crate) fn description(
         let value = mids.fold(String::from("BUNDLE"), |text, mid| text + " " + mid);
         description.push_attribute("group", Some(&value));
     }
-    let lite =
-        |draft: &Draft| draft.ice && draft.transport.as_ref().and_then(|t| t.ice.as_ref()).is_some_and(|i| i.lite);
-    if drafts.iter().any(lite) {
+    let ice = || drafts.iter().filter(|draft| draft.ice).filter_map(|draft| draft.transport.as_ref()?.ice.as_ref());
+    if ice().any(|ice| ice.lite) {
         description.push_attribute("ice-lite", None);
+    } else if let Some(pacing) = ice().filter_map(|ice| ice.pacing).max() {
+        description.push_attribute("ice-pacing", Some(&pacing.to_string()));
     }
     for draft in drafts {
         description.media_mut().push(section(draft, &common));
