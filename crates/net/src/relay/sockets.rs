@@ -123,14 +123,6 @@ impl Sockets {
         self.listeners.get_mut(index as usize)
     }
 
-    /// Those that had more than their share.
-    pub(super) fn postponed_listeners(&self) -> impl Iterator<Item = u32> + use<> {
-        let postponed =
-            |bits: u64, (index, listener): (usize, &Listener)| bits | u64::from(listener.postponed) << index;
-        let bits = self.listeners.iter().take(64).enumerate().fold(0, postponed);
-        (0..64).filter(move |index| bits >> index & 1 == 1)
-    }
-
     /// The listener's number and the address to send from, where the socket has several.
     pub(super) fn listener_of(&self, flow: &Flow) -> Option<(u16, Option<std::net::IpAddr>)> {
         let serves = |listener: &Listener| {

@@ -104,8 +104,11 @@ impl<M: PacketMachine> Worker<M> {
 
     /// Listeners that have more get a turn beside each few relay sockets: there are few of them, and each has all clients.
     fn hear_clients(&mut self, arena: &mut Arena) {
-        for index in self.sockets.postponed_listeners() {
-            self.guard(|worker| worker.receive_from_clients(index, arena));
+        for index in 0.. {
+            let Some(listener) = self.sockets.listener(index) else { return };
+            if listener.postponed {
+                self.guard(|worker| worker.receive_from_clients(index, arena));
+            }
         }
     }
 
