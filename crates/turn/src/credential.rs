@@ -14,6 +14,8 @@ use sha1::Sha1;
 pub struct Credential {
     /// What the request's message integrity is made with.
     pub key: Key,
+    /// Keys that are as good, tried when that one is not it: while a secret is replaced, say. Mostly none.
+    pub other_keys: Vec<Key>,
     /// Whom quotas and reports count it for.
     pub user: Arc<str>,
     /// When it ends, in seconds of Unix time; `None`: it is looked up with every request, and ends when it is no longer
@@ -37,19 +39,6 @@ pub trait Accounts {
     ///
     /// `None`: there is no such account, or it has expired. It should take as long as the opposite.
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential>;
-
-    /// Another credential of the account, if it has several: while a secret is replaced, say. Asked with 1, 2 and so on
-    /// for as long as the request was not made with the one before. Default `None`.
-    fn find_another(
-        &mut self,
-        _tried: usize,
-        _unix_now: u64,
-        _account: Account<'_>,
-        _realm: &str,
-        _algorithm: u16,
-    ) -> Option<Credential> {
-        None
-    }
 }
 
 /// No accounts at all: a server for Binding requests.
@@ -71,37 +60,11 @@ impl<A: Accounts, B: Accounts> Accounts for Any<A, B> {
         let Self(one, other) = self;
         one.find(unix_now, account, realm, algorithm).or_else(|| other.find(unix_now, account, realm, algorithm))
     }
-
-    fn find_another(
-        &mut self,
-        tried: usize,
-        unix_now: u64,
-        account: Account<'_>,
-        realm: &str,
-        algorithm: u16,
-    ) -> Option<Credential> {
-        let Self(one, other) = self;
-        match one.find(unix_now, account, realm, algorithm) {
-            Some(_) => one.find_another(tried, unix_now, account, realm, algorithm),
-            None => other.find_another(tried, unix_now, account, realm, algorithm),
-        }
-    }
 }
 
 impl<A: Accounts + ?Sized> Accounts for Box<A> {
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential> {
         (**self).find(unix_now, account, realm, algorithm)
-    }
-
-    fn find_another(
-        &mut self,
-        tried: usize,
-        unix_now: u64,
-        account: Account<'_>,
-        realm: &str,
-        algorithm: u16,
-    ) -> Option<Credential> {
-        (**self).find_another(tried, unix_now, account, realm, algorithm)
     }
 }
 
@@ -161,7 +124,8 @@ impl Accounts for StaticAccounts {
         };
         let user = self.users.get(name).filter(|_| realm == self.realm)?;
         let key = if algorithm == 2 { &user.sha256 } else { &user.md5 };
-        Some(Credential { key: key.clone(), user: user.name.clone(), expires: None, quota: user.quota })
+        let (key, user, quota) = (key.clone(), user.name.clone(), user.quota);
+        Some(Credential { key, other_keys: Vec::new(), user, expires: None, quota })
     }
 }
 
@@ -214,17 +178,6 @@ impl RestAccounts {
 
 impl Accounts for RestAccounts {
     fn find(&mut self, unix_now: u64, account: Account<'_>, realm: &str, algorithm: u16) -> Option<Credential> {
-        self.find_another(0, unix_now, account, realm, algorithm)
-    }
-
-    fn find_another(
-        &mut self,
-        tried: usize,
-        unix_now: u64,
-        account: Account<'_>,
-        realm: &str,
-        algorithm: u16,
-    ) -> Option<Credential> {
         // Nobody can tell the name from its hash, and without the name there is no password.
         let Account::Username(username) = account else { return None };
         let (time, name) = username.split_once(':').unwrap_or((username, ""));
@@ -232,13 +185,14 @@ impl Accounts for RestAccounts {
         if until <= unix_now || until - unix_now > self.longest {
             return None;
         }
-        let password = password(self.secrets.get(tried)?, username);
-        let key = match algorithm {
-            2 => Key::long_term_sha256(username, realm, &password),
-            _ => Key::long_term_md5(username, realm, &password),
-        };
+        let mut keys = self.secrets.iter().map(|secret| match algorithm {
+            2 => Key::long_term_sha256(username, realm, &password(secret, username)),
+            _ => Key::long_term_md5(username, realm, &password(secret, username)),
+        });
+        let key = keys.next()?.ok()?;
+        let other_keys = keys.collect::<Result<_, _>>().ok()?;
         let user = if name.is_empty() { username } else { name };
-        Some(Credential { key: key.ok()?, user: user.into(), expires: Some(until), quota: None })
+        Some(Credential { key, other_keys, user: user.into(), expires: Some(until), quota: None })
     }
 }
 
@@ -292,12 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_credentials_as_secrets_and_the_first_makes_new_ones() {
+    fn there_are_as_many_keys_as_secrets_and_the_first_makes_new_ones() {
         let new = RestAccounts::new(b"south");
         let mut both = Any(NoAccounts, Box::new(new.clone().with_other(b"north")));
         assert_eq!(both.1.issue(1_000, "alice"), new.issue(1_000, "alice"));
-        let mut finds = |tried, now| both.find_another(tried, now, Account::Username("1000:alice"), "example.org", 2);
-        assert!(finds(1, 0).is_some() && finds(2, 0).is_none() && finds(1, 1_000).is_none());
+        let mut find = |now| both.find(now, Account::Username("1000:alice"), "example.org", 2);
+        assert_eq!(find(0).unwrap().other_keys.len(), 1);
+        assert!(find(1_000).is_none());
     }
 
     #[test]

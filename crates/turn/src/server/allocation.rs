@@ -92,7 +92,13 @@ impl Owner {
         };
         let lasting = same && self.expires.is_some() && self.algorithm == algorithm;
         let (key, user, expires) = (&self.key, &self.user, self.expires);
-        lasting.then(|| Credential { key: key.clone(), user: user.clone(), expires, quota: None })
+        lasting.then(|| Credential {
+            key: key.clone(),
+            other_keys: Vec::new(),
+            user: user.clone(),
+            expires,
+            quota: None,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use farspeak_sansio::{Flow, Instant, Transmit, Verdict};
 use farspeak_stun::attribute::{Attribute, AttributeType, ErrorCode, UnknownAttributes};
 use farspeak_stun::limit::longest_answer;
 use farspeak_stun::long_term::{Authenticated, Refused};
-use farspeak_stun::{Class, Malformed, Message, Method, TransactionId, Writer};
+use farspeak_stun::{Class, Key, Malformed, Message, Method, TransactionId, Writer};
 
 use super::action::Action;
 use super::allocation::Owner;
@@ -154,11 +154,10 @@ impl Server {
             let found = match known {
                 Some(known) => known,
                 None => {
-                    let (mut found, mut tried) = (self.accounts.find(unix, account, realm, algorithm)?, 1);
-                    while let Some(other) = self.accounts.find_another(tried, unix, account, realm, algorithm)
-                        && message.check_integrity(&found.key).is_err()
-                    {
-                        (found, tried) = (other, tried + 1);
+                    let mut found = self.accounts.find(unix, account, realm, algorithm)?;
+                    if !found.other_keys.is_empty() && message.check_integrity(&found.key).is_err() {
+                        let fits = |key: &Key| message.check_integrity(key).is_ok();
+                        found.key = std::mem::take(&mut found.other_keys).into_iter().find(fits).unwrap_or(found.key);
                     }
                     found
                 }
