@@ -8,7 +8,7 @@
 //! `--way pcp|nat-pmp|upnp` asks in one way alone, `--lifetime SECONDS` for a shorter time. Only the machine that asks
 //! is here: who listens on those ports is somebody else.
 
-#[path = "support/random.rs"]
+#[path = "../../sansio/examples/support/random.rs"]
 mod random;
 
 use std::io::{self, Write};

@@ -20,6 +20,8 @@ mod echo;
 mod links;
 #[path = "turn_client/options.rs"]
 mod options;
+#[path = "../../sansio/examples/support/random.rs"]
+mod random;
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
@@ -28,8 +30,9 @@ use std::time::{Duration, Instant as Clock};
 use farspeak_sansio::{Flow, Instant, Machine, Receive, Transmit};
 use farspeak_turn::client::{Allocated, Client, Event, SendError};
 
-use links::{Links, SystemRandom};
+use links::Links;
 use options::Options;
+use random::SystemRandom;
 
 fn main() -> ExitCode {
     let options = match Options::read() {

@@ -23,7 +23,7 @@
 //! Ends when its input ends.
 
 mod options;
-#[path = "../support/random.rs"]
+#[path = "../../../sansio/examples/support/random.rs"]
 mod random;
 mod router;
 mod talk;

@@ -1,13 +1,12 @@
 //! The sockets and connections of the example: what `farspeak-net` is for the real thing.
 
-use std::fs::File;
 use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farspeak_sansio::{Flow, FlowId, Rng, Transmit, Transport};
+use farspeak_sansio::{Flow, FlowId, Transmit, Transport};
 use farspeak_stun::framing::{Framed, StreamFramer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -17,23 +16,6 @@ use crate::options::Options;
 
 /// How long a socket is listened to before the next one's turn.
 const TURN: Duration = Duration::from_millis(1);
-
-/// Randomness of the system.
-pub struct SystemRandom(File);
-
-impl SystemRandom {
-    pub fn new() -> io::Result<Self> {
-        File::open("/dev/urandom").map(Self)
-    }
-}
-
-impl Rng for SystemRandom {
-    fn next_u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        self.0.read_exact(&mut bytes).expect("/dev/urandom has no end");
-        u64::from_le_bytes(bytes)
-    }
-}
 
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}

@@ -1,4 +1,4 @@
-//! The system's own randomness, for the examples.
+//! The system's own randomness, for the examples of all crates.
 
 use std::fs::File;
 use std::io::{self, Read};
